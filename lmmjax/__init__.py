@@ -1,0 +1,53 @@
+"""Linear mixed models for every gene at once.
+
+>>> import lmmjax
+>>> model = lmmjax.compile("~ Days + (Days | Subject)", lmmjax.datasets.load_sleepstudy())
+>>> model.theta_names
+('Subject.(Intercept)', 'Subject.Days.(Intercept)', 'Subject.Days')
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import datasets, errors, plots
+    from .inference.lrt import anova
+    from .model import Model, compile
+    from .partition import variance_partition
+    from .results import FitBatch
+    from .single import LmmFit, lmer
+    from .status import Status
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "compile": "model",
+    "Model": "model",
+    "FitBatch": "results",
+    "LmmFit": "single",
+    "lmer": "single",
+    "anova": "inference.lrt",
+    "variance_partition": "partition",
+    "Status": "status",
+}
+_MODULES = ("datasets", "errors", "plots", "expression", "inference")
+
+__all__ = [
+    "FitBatch", "LmmFit", "Model", "Status", "anova", "compile", "datasets", "errors", "lmer",
+    "plots", "variance_partition",
+]  # fmt: skip
+
+
+def __getattr__(name: str):
+    # imported on first use: the command line's --help and table reading need no JAX
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME, *_MODULES])

@@ -1,0 +1,209 @@
+"""Checks of a design that need its groups and matrices: errors first, then warnings."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from lmmjax.design_columns import Factor, as_numbers, column, is_factor
+from lmmjax.errors import CodingWarning, DesignError, RankWarning
+from lmmjax.formula import Bar, ParsedFormula
+from lmmjax.formula_nodes import Name
+from lmmjax.rank import independent_columns
+
+# Column names that say "label" rather than "amount".
+_IDENTIFIER = re.compile(
+    r"(?:^|[_.\s])(?:id|ids|code|batch|plate|lane|run|donor|subject|patient|individual|"
+    r"participant|person|animal|sample|site|center|centre|clinic|hospital|block|family|litter|"
+    r"cage|well|chip|array|slide|library|flowcell|group|cluster|school|class|region)$"
+    r"|[a-z](?:ID|Id)$",
+    re.IGNORECASE,
+)
+
+
+def check_groups(groups: Mapping[str, Factor], n: int) -> None:
+    """Check the sizes of the grouping factors, and that no two are the same.
+
+    Parameters
+    ----------
+    groups : mapping of str to Factor
+        By name.
+    n : int
+        Number of observations.
+
+    Raises
+    ------
+    DesignError
+        For a grouping factor with one level, or as many levels as observations, or two grouping
+        factors that are the same up to the names of their levels.
+    """
+    for name, factor in groups.items():
+        levels = len(factor.levels)
+        if levels < 2:
+            raise DesignError(
+                f"the grouping factor {name!r} has one level; at least two are needed: "
+                "remove its random-effects term"
+            )
+        if levels >= n:
+            raise DesignError(
+                f"the grouping factor {name!r} has as many levels ({levels}) as there are "
+                "observations, so its variance cannot be told from the residual variance"
+            )
+    for (name_a, a), (name_b, b) in combinations(groups.items(), 2):
+        if len(a.levels) != len(b.levels):
+            continue
+        pairs = np.unique(a.codes.astype(np.int64) * len(b.levels) + b.codes)
+        if len(pairs) == len(a.levels):
+            raise DesignError(
+                f"the grouping factors {name_a!r} and {name_b!r} are identical up to the names of "
+                "their levels; keep one of them"
+            )
+
+
+def check_term(bar: Bar, z: np.ndarray, names: Sequence[str], factor: Factor) -> None:
+    """Check the columns left of one bar: none zero, none dependent, fewer effects than n.
+
+    Raises
+    ------
+    DesignError
+    """
+    n, q = z.shape
+    for name, values in zip(names, z.T, strict=True):
+        if not values.any():
+            raise DesignError(
+                f"the column {name!r} of the random-effects term {bar.text} is zero in every "
+                "observation; remove it"
+            )
+    if q * len(factor.levels) >= n:
+        raise DesignError(
+            f"the random-effects term {bar.text} has {q * len(factor.levels)} random effects "
+            f"({q} columns, {len(factor.levels)} levels) for {n} observations; simplify it"
+        )
+    kept = independent_columns(z).kept
+    if not kept.all():
+        aliased = [name for name, keep in zip(names, kept, strict=True) if not keep]
+        raise DesignError(
+            f"in the random-effects term {bar.text} the column {aliased[0]!r} depends linearly on "
+            "those before it; remove it"
+        )
+
+
+def report_rank(names: Sequence[str], kept: np.ndarray, rank_deficient: str) -> None:
+    """Say which fixed-effects columns are dropped as linearly dependent.
+
+    Raises
+    ------
+    DesignError
+        If there are any and `rank_deficient` is ``"error"``.
+    """
+    if rank_deficient not in ("drop", "error"):
+        raise DesignError(f"rank_deficient is 'drop' or 'error', not {rank_deficient!r}")
+    if kept.all():
+        return
+    aliased = [name for name, keep in zip(names, kept, strict=True) if not keep]
+    shown = ", ".join(aliased[:10]) + (f", ... ({len(aliased)} in all)" if aliased[10:] else "")
+    message = f"fixed effects depend linearly on those before them: {shown}"
+    if rank_deficient == "error":
+        raise DesignError(f"{message}; remove them, or use rank_deficient='drop'")
+    warnings.warn(
+        f"{message}; they are dropped and their coefficients are NaN", RankWarning, stacklevel=3
+    )
+
+
+def warn_numeric_labels(parsed: ParsedFormula, data: pd.DataFrame) -> None:
+    """Warn where an integer column that is a label stands as a numeric fixed effect."""
+    groups = {name for bar in parsed.bars for name in bar.group}
+    variables = dict.fromkeys(
+        variable.name
+        for term in parsed.fixed_terms
+        for variable in term.variables
+        if isinstance(variable, Name)
+    )
+    for name in variables:
+        if is_factor(column(data, name)):
+            continue
+        values = as_numbers(column(data, name))
+        if not np.array_equal(values, np.round(values)):
+            continue
+        if name in groups:
+            reason = "is a grouping factor too"
+        elif len(np.unique(values)) > 2 and (
+            _IDENTIFIER.search(name) or _numbers_the_rows(values)
+        ):
+            reason = "looks like an identifier"
+        else:
+            continue
+        warnings.warn(
+            f"the integer column {name!r} {reason} but is a number among the fixed effects (one "
+            f"slope); write C({name}) for one effect per level",
+            CodingWarning,
+            stacklevel=3,
+        )
+
+
+def _numbers_the_rows(values: np.ndarray) -> bool:
+    """Whether the values count the observations: 0, 1, 2, ... or 1, 2, 3, ... in some order."""
+    if len(values) < 10:
+        return False
+    ordered = np.sort(values)
+    return bool(ordered[0] in (0.0, 1.0) and np.all(np.diff(ordered) == 1.0))
+
+
+def warn_reused_labels(groups: Mapping[str, Factor], bars: Sequence[Bar]) -> None:
+    """Warn where one grouping factor seems to be numbered anew within another.
+
+    Individual 1 of family 1 and individual 1 of family 2 are one level of ``(1 | individual)``.
+    Crossed factors look alike, so this asks for numbered labels that start anew in every level of
+    the other factor, and for several observations per combination; labels such as i1, i2, ...
+    count only where they are fewer than the levels of the other factor.
+    """
+    columns = {bar.group_label: bar.group for bar in bars}
+    together = [set(bar.group) for bar in bars]
+    for (name_a, a), (name_b, b) in combinations(groups.items(), 2):
+        if len(columns[name_a]) > 1 or len(columns[name_b]) > 1:
+            continue
+        if any({columns[name_a][0], columns[name_b][0]} <= group for group in together):
+            continue
+        if len(a.levels) < len(b.levels):
+            name_a, a, name_b, b = name_b, b, name_a, a
+        for outer_name, outer, inner_name, inner in (
+            (name_a, a, name_b, b),
+            (name_b, b, name_a, a),
+        ):
+            if _numbered_within(inner, outer):
+                warnings.warn(
+                    f"the labels of {inner_name!r} start anew within {outer_name!r}, and equal "
+                    f"labels count as one group; if {inner_name} {inner.levels[0]!r} of two "
+                    f"levels of {outer_name!r} are different, write "
+                    f"(1 | {outer_name}:{inner_name})",
+                    CodingWarning,
+                    stacklevel=3,
+                )
+                break
+
+
+def _numbered_within(inner: Factor, outer: Factor) -> bool:
+    matches = [re.fullmatch(r"(\D*)0*(\d{1,9})", level) for level in inner.levels]
+    prefixes = {m.group(1) for m in matches if m}
+    if not all(matches) or len(prefixes) != 1:
+        return False
+    if prefixes != {""} and len(inner.levels) >= len(outer.levels):
+        return False
+    numbers = np.array([int(m.group(2)) for m in matches if m])
+    first = numbers.min()
+    if first not in (0, 1) or set(numbers.tolist()) != set(range(first, first + len(numbers))):
+        return False
+    rank = np.argsort(np.argsort(numbers))[inner.codes]
+    cells = np.unique(np.column_stack([outer.codes, rank]), axis=0)
+    if len(inner.codes) < 1.5 * len(cells):
+        return False
+    count = np.bincount(cells[:, 0], minlength=len(outer.levels))
+    largest = np.zeros(len(outer.levels), dtype=np.int64)
+    np.maximum.at(largest, cells[:, 0], cells[:, 1])
+    # ranks 0 .. k - 1 without a gap in every level, and most levels with more than one
+    return bool(np.all(largest == count - 1) and np.median(count) >= 2)

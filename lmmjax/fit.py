@@ -1,0 +1,274 @@
+"""From a compiled model and a table of responses to a :class:`~lmmjax.results.FitBatch`.
+
+Decides, before anything is fitted and from the data alone, which responses can be fitted
+and by which path; then runs the batches and puts the pieces together.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from . import batch
+from .errors import FitWarning, NonFiniteError, ResponseError
+from .expression.align import align_expression, align_weights
+from .results import FitBatch
+from .status import Status, names_of
+
+if TYPE_CHECKING:
+    from .model import Model, Path
+
+UNDECIDED = -1
+#: Penalised residual sum of squares below this fraction of the fixed-effects fit's is zero.
+ZERO_RESIDUAL = 1e-12
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Arguments of :meth:`lmmjax.model.Model.fit` that steer the numerics."""
+
+    reml: bool
+    path: Path
+    progress: bool | None
+    n_starts: int | None
+    chunk_size: int | None
+    memory: float | None
+    raise_on_missing: bool
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Which responses can be fitted, and how."""
+
+    status: np.ndarray  # (G,) codes; UNDECIDED where the fit decides
+    n_obs: np.ndarray  # (G,) observations with a value and a positive weight
+    shared: np.ndarray  # columns that use every observation
+    own: np.ndarray  # columns with missing values or weights of their own
+
+
+def triage(
+    model: Model, values: np.ndarray, weights: np.ndarray | None, force_own: bool
+) -> Triage:
+    """Sort the responses in ``values`` (n, G); ``weights`` is (n, G) or ``None``."""
+    n, total = values.shape
+    status = np.full(total, UNDECIDED, dtype=np.int8)
+    rank = model.design.rank
+    with np.errstate(invalid="ignore", over="ignore"):
+        complete = np.isfinite(values.sum(axis=0))
+        if not complete.all():  # a sum may also overflow: look closer
+            complete[~complete] = np.isfinite(values[:, ~complete]).all(axis=0)
+    n_obs = np.full(total, n)
+    own = ~complete
+    if weights is not None or force_own:
+        own = np.ones(total, dtype=bool)
+    columns = np.flatnonzero(own)
+    if len(columns):
+        some = values[:, columns]
+        seen = ~np.isnan(some)
+        if weights is not None:
+            seen &= weights[:, columns] > 0
+        count = seen.sum(axis=0)
+        n_obs[columns] = count
+        smallest = np.min(some, axis=0, where=seen, initial=np.inf)
+        largest = np.max(some, axis=0, where=seen, initial=-np.inf)
+        verdict = np.full(len(columns), UNDECIDED, dtype=np.int8)
+        verdict[smallest == largest] = Status.CONSTANT_RESPONSE.code
+        few = count <= rank
+        verdict[few] = Status.TOO_FEW_OBSERVATIONS.code
+        for term in model.design.terms:
+            present = np.zeros((term.n_levels, len(columns)), dtype=bool)
+            np.logical_or.at(present, term.codes, seen)
+            levels = present.sum(axis=0)
+            undecided = verdict == UNDECIDED
+            verdict[undecided & (levels < 2)] = Status.UNIDENTIFIABLE.code
+            verdict[undecided & (levels >= count)] = Status.TOO_FEW_OBSERVATIONS.code
+        infinite = np.isinf(smallest) | np.isinf(largest)
+        verdict[infinite & (count > 0)] = Status.NONFINITE.code
+        verdict[count == 0] = Status.MISSING.code
+        status[columns] = verdict
+    rest = np.flatnonzero(~own)
+    if len(rest):
+        part = values if len(rest) == total else values[:, rest]
+        flat = part.max(axis=0, initial=-np.inf) == part.min(axis=0, initial=np.inf)
+        status[rest[flat]] = Status.CONSTANT_RESPONSE.code
+    open_ = status == UNDECIDED
+    return Triage(status, n_obs, np.flatnonzero(~own & open_), np.flatnonzero(own & open_))
+
+
+def fit_responses(
+    model: Model,
+    Y: Any,
+    weights: Any,
+    options: FitOptions,
+    *,
+    allow_duplicate_responses: bool,
+    layer: str | None,
+) -> FitBatch:
+    """Align, sort, fit, and report."""
+    table = pd.DataFrame(index=model.samples)
+    aligned = align_expression(
+        Y, table, layer=layer, allow_duplicate_responses=allow_duplicate_responses
+    )
+    matrix = align_weights(weights, aligned, table)
+    kept = model.design.kept
+    everything = bool(kept.all())
+    values = aligned.values if everything else aligned.values[kept]
+    if matrix is not None and not everything:
+        matrix = matrix[kept]
+    if options.raise_on_missing:
+        _refuse_missing(values, aligned.responses, model.design.observations)
+    common = None
+    if matrix is not None and matrix.ndim == 1:
+        if np.all(matrix > 0):
+            common, matrix = matrix, None
+        else:
+            matrix = np.repeat(matrix[:, None], values.shape[1], axis=1)
+    own_weights = matrix
+    if common is not None:
+        own_weights = np.broadcast_to(common[:, None], values.shape)
+    offset = model.design.offset
+    sorted_out = triage(model, values, matrix, options.path == "weighted")
+    fitted = values if offset is None else values - offset[:, None]
+    fits = FitBatch.empty(model, aligned.responses, fitted, values, own_weights, options.reml)
+    fits.n_obs[:] = sorted_out.n_obs
+    with _progress_bar(options.progress, len(sorted_out.shared) + len(sorted_out.own)) as advance:
+        if len(sorted_out.shared):
+            _run_shared(model, fits, fitted, common, sorted_out.shared, options, advance)
+        if len(sorted_out.own):
+            _run_own(model, fits, fitted, own_weights, sorted_out.own, options, advance)
+    decided = sorted_out.status != UNDECIDED
+    fits.status_codes[decided] = sorted_out.status[decided]
+    _warn_of_failures(fits)
+    return fits
+
+
+def _run_shared(model, fits, values, weights, columns, options, advance):
+    spectral = options.path == "spectral"
+    if spectral and model.layout.term_sizes != (1,):
+        raise ValueError("path='spectral' needs exactly one random-effects term, a scalar one")
+    limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
+    if weights is None and limit is None and not spectral:
+        prepared = model.prepared
+    elif limit is None:
+        prepared = model._prepare(weights, spectral=spectral)
+    else:
+        prepared = model._prepare(weights, max_classes=limit, spectral=spectral)
+    layout = model.layout
+    classes = prepared.arrays.between_rr.shape[0]
+    doubles = (1 + classes) * layout.m if classes else fits.model_levels * layout.q * 2
+    _run(
+        model, fits, values, None, columns, options, advance, prepared.arrays,
+        prepared.x_transform, np.log(np.abs(np.diag(prepared.x_transform))),
+        prepared.z_scale, doubles,
+    )
+
+
+def _run_own(model, fits, values, weights, columns, options, advance):
+    arrays, x_transform, z_scale = model.prepared_weighted
+    layout = model.layout
+    if weights is None:
+        weights = np.ones((1, 1))
+    used = np.broadcast_to(weights, values.shape)
+    if len(columns) < values.shape[1]:
+        values, used = values[:, columns], used[:, columns]
+        target = columns
+    else:
+        target = np.arange(values.shape[1])
+    used = np.where(np.isnan(values), 0.0, used)
+    values = np.where(used > 0, values, 0.0)
+    doubles = (layout.m * layout.q + layout.q**2) * fits.model_levels + layout.m**2
+    _run(
+        model, fits, values, used, np.arange(len(target)), options, advance, arrays,
+        x_transform, np.log(np.abs(np.diag(x_transform))), z_scale, doubles, target,
+    )
+
+
+def _run(
+    model, fits, values, weights, columns, options, advance,
+    arrays, x_transform, log_x_scale, z_scale, doubles, target=None,
+):
+    layout = model.layout
+    n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
+    size = options.chunk_size or batch.chunk_size(layout, model.n, doubles, options.memory)
+    if len(columns) < size:  # small jobs: the smallest power of two that holds them
+        size = max(1, 1 << (len(columns) - 1).bit_length())
+    unit = model.theta_unit(z_scale)
+    with jax.enable_x64(True):
+        arrays = jax.tree.map(jnp.asarray, arrays)
+        scaling = {
+            "level_size": jnp.asarray(model.level_size[:, None]),
+            "theta_unit": jnp.asarray(unit[:, None]),
+            "log_x_scale": jnp.asarray(log_x_scale[:, None]),
+        }
+    program = partial(batch.fit_chunk, layout, options.reml, n_starts, arrays, scaling)
+    result = batch.run_batches(
+        program, values, weights, columns, layout.n_theta, size, advance
+    )
+    fits.record(columns if target is None else target, result, x_transform, unit)
+
+
+def _refuse_missing(values: np.ndarray, responses: pd.Index, observations: pd.Index) -> None:
+    missing = np.isnan(values)
+    if missing.any():
+        row, column = np.argwhere(missing)[0]
+        raise NonFiniteError(
+            f"{int(missing.any(axis=0).sum())} responses have missing values, the first "
+            f"{responses[column]!r} at {observations[row]!r}; na='fit' fits each on what it has"
+        )
+
+
+def _warn_of_failures(fits: FitBatch) -> None:
+    failed = fits.status_codes[fits.status_codes != Status.CONVERGED.code]
+    counts = Counter(names_of(failed))
+    if counts:
+        listing = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        warnings.warn(
+            f"{sum(counts.values())} of {len(fits.responses)} responses have no converged fit "
+            f"({listing}); see fits.status",
+            FitWarning,
+            stacklevel=4,
+        )
+
+
+class _Silent:
+    def __enter__(self):
+        return lambda count: None
+
+    def __exit__(self, *error):
+        return False
+
+
+class _Bar:
+    def __init__(self, total: int) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, unit="response", unit_scale=True, file=sys.stderr)
+
+    def __enter__(self):
+        return self.bar.update
+
+    def __exit__(self, *error):
+        self.bar.close()
+        return False
+
+
+def _progress_bar(wanted: bool | None, total: int):
+    if wanted is None:
+        wanted = total > 2000 and sys.stderr is not None and sys.stderr.isatty()
+    return _Bar(total) if wanted else _Silent()
+
+
+def check_single(status: Status, response: str) -> None:
+    """Raise for a single response that could not be fitted at all."""
+    if not status.has_estimates:
+        error = NonFiniteError if status is Status.NONFINITE else ResponseError
+        raise error(f"{response}: {status.value}. {status.meaning}")

@@ -1,0 +1,321 @@
+"""A model compiled for its formula and sample table, ready to fit any responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from . import deviance as _deviance
+from .crossproducts import Prepared, prepare, rotate_to_spectrum, shared_statistics
+from .design import Design, build_design
+from .fit import FitOptions, fit_responses
+from .results import FitBatch
+from .structure import Layout, choose_eliminated, triangle
+from .weighted import WeightedArrays, prepare_weighted
+
+Path = Literal["auto", "compressed", "blocked", "spectral", "weighted"]
+
+#: Most classes of levels (distinct within-level cross-products) that are summed beforehand.
+MAX_CLASSES = 64
+
+
+def compile(
+    formula: str,
+    samples: pd.DataFrame | Mapping[str, Any],
+    *,
+    na: str = "drop",
+    rank_deficient: str = "drop",
+    contrasts: Mapping[str, Any] | None = None,
+) -> Model:
+    """Compile a mixed model for a sample table.
+
+    Parameters
+    ----------
+    formula
+        lme4 syntax, for example ``"~ Age + (1|Individual) + (1|Batch)"``; a left-hand side is
+        ignored.
+    samples
+        One row per observation, index = sample names.
+    na
+        What to do with samples that miss a covariate: ``"drop"`` (said in a warning) or
+        ``"raise"``.
+    rank_deficient
+        ``"drop"`` linearly dependent fixed effects (said in a warning), or ``"error"``.
+    contrasts
+        Coding of factors by column name.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    LmmError
+        The formula or the table is not usable; see :mod:`lmmjax.errors`.
+
+    Examples
+    --------
+    >>> import lmmjax
+    >>> data = lmmjax.datasets.load_sleepstudy()
+    >>> model = lmmjax.compile("~ Days + (Days | Subject)", data)
+    >>> fits = model.fit(data[["Reaction"]].to_numpy())
+    >>> round(float(fits.objective.iloc[0]), 4)
+    1743.6283
+    """
+    design = build_design(
+        formula, samples, na=na, rank_deficient=rank_deficient, contrasts=contrasts
+    )
+    index = samples.index if isinstance(samples, pd.DataFrame) else pd.DataFrame(samples).index
+    return Model(design, index)
+
+
+@dataclass(frozen=True)
+class TermOrder:
+    """Between the design's order of terms (public) and the engine's."""
+
+    engine_terms: tuple[int, ...]
+    theta: np.ndarray  # engine entry k is public entry theta[k]
+
+    @classmethod
+    def of(cls, design: Design) -> tuple[Layout, TermOrder]:
+        terms = design.terms
+        first = choose_eliminated([t.group for t in terms], [t.n_levels for t in terms])
+        order = first + [k for k in range(len(terms)) if k not in first]
+        layout = Layout(
+            p=design.rank,
+            eliminated=tuple(terms[k].n_columns for k in first),
+            dense=tuple((terms[k].n_columns, terms[k].n_levels) for k in order[len(first) :]),
+        )
+        ends = np.cumsum([0, *(len(triangle(t.n_columns)) for t in terms)])
+        theta = [np.arange(ends[k], ends[k + 1]) for k in order]
+        return layout, cls(tuple(order), np.concatenate([*theta, np.zeros(0, int)]).astype(int))
+
+
+class Model:
+    """Formula and sample table in engine form; :func:`compile` makes it.
+
+    Attributes
+    ----------
+    design
+        The design matrices and names, see :class:`lmmjax.design.Design`.
+    samples
+        Names of all rows of the sample table, dropped ones included.
+    layout
+        The structure the compiled programs are specialised for.
+    """
+
+    def __init__(self, design: Design, samples: pd.Index) -> None:
+        self.design = design
+        self.samples = samples
+        self.layout, self.order = TermOrder.of(design)
+        terms = [design.terms[k] for k in self.order.engine_terms]
+        self._z = [term.z for term in terms]
+        self._codes = [term.codes for term in terms]
+        self._levels = [term.n_levels for term in terms]
+
+    @property
+    def formula(self) -> str:
+        return self.design.parsed.text
+
+    @property
+    def n(self) -> int:
+        """Observations."""
+        return self.design.n
+
+    @cached_property
+    def theta_names(self) -> tuple[str, ...]:
+        """Names of the entries of theta, as lme4's ``getME(fit, "theta")`` has them."""
+        names = []
+        for term in self.design.terms:
+            for i, j in triangle(term.n_columns):
+                inner = term.columns[i] if i == j else f"{term.columns[i]}.{term.columns[j]}"
+                names.append(f"{term.group}.{inner}")
+        return tuple(names)
+
+    def fit(
+        self,
+        Y: Any,
+        reml: bool = True,
+        weights: Any = None,
+        *,
+        progress: bool | None = None,
+        path: Path = "auto",
+        allow_duplicate_responses: bool = False,
+        na: Literal["fit", "raise"] = "fit",
+        n_starts: int | None = None,
+        chunk_size: int | None = None,
+        memory: float | None = None,
+        layer: str | None = None,
+    ) -> FitBatch:
+        """Fit every response.
+
+        Parameters
+        ----------
+        Y
+            DataFrame (aligned by label, whichever axis carries the sample names), array
+            (n_observations, n_responses), Series, or ``AnnData``.
+        reml
+            Restricted (default) or ordinary maximum likelihood.
+        weights
+            Prior weights: residual variance is sigma^2 / weight.  One vector for all
+            responses or a matrix like ``Y``.  Weight 0 excludes an observation.
+        progress
+            Progress bar on stderr; default: when stderr is a terminal.
+        path
+            Numerical path; ``"auto"`` takes the cheapest, see :meth:`explain`.
+        na
+            ``"fit"`` fits a response with missing values on what it has; ``"raise"`` makes
+            them an error.
+        n_starts
+            Points of the start grid from which the optimiser runs, the best result wins;
+            default 1, or 3 if a term is vector-valued (such deviances have local minima).
+        chunk_size, memory
+            Responses per compiled call, or bytes that working arrays may take; default
+            automatic.
+
+        Returns
+        -------
+        FitBatch
+
+        Raises
+        ------
+        AlignmentError, ShapeError, DTypeError, EmptyDataError, WeightError
+            Before anything is fitted.
+        """
+        options = FitOptions(
+            reml=bool(reml), path=path, progress=progress, n_starts=n_starts,
+            chunk_size=chunk_size, memory=memory, raise_on_missing=na == "raise",
+        )
+        return fit_responses(
+            self, Y, weights, options,
+            allow_duplicate_responses=allow_duplicate_responses, layer=layer,
+        )
+
+    def deviance(self, theta: Any, y: Any, reml: bool = True) -> jax.Array:
+        """Profiled objective of one response at theta, with all constants, as lme4's.
+
+        A pure JAX function of ``theta`` (in lme4's order) and ``y`` (n,): ``jax.jit``,
+        ``jax.grad``, ``jax.hessian`` and ``jax.vmap`` work on it; the first two derivatives
+        in theta are exact closed forms.  Call it inside ``jax.enable_x64(True)`` (or with
+        64-bit mode on) to keep double precision under transformations; a plain call does so
+        by itself.
+
+        Examples
+        --------
+        >>> import lmmjax
+        >>> data = lmmjax.datasets.load_sleepstudy()
+        >>> model = lmmjax.compile("~ Days + (1 | Subject)", data)
+        >>> y = data["Reaction"].to_numpy()
+        >>> round(float(model.deviance([1.0], y)), 3)
+        1789.153
+        """
+        with jax.enable_x64(True):
+            prepared = self.prepared
+            theta = jnp.asarray(theta, dtype=float)
+            y = jnp.asarray(y, dtype=float)
+            if theta.shape != (self.layout.n_theta,):
+                raise ValueError(
+                    f"theta has shape {theta.shape}, the model {self.layout.n_theta} entries"
+                )
+            if y.shape != (self.n,):
+                raise ValueError(f"y has shape {y.shape}, the model {self.n} observations")
+            if self.design.offset is not None:
+                y = y - self.design.offset
+            engine = theta[self.order.theta] * self.theta_unit(prepared.z_scale)
+            stats, _, log_scale, _ = shared_statistics(
+                self.layout, prepared.arrays, y[:, None]
+            )
+            value = _deviance.deviance(self.layout, bool(reml), stats, engine[:, None])
+            value = value + _deviance.objective_constant(bool(reml), stats, log_scale)
+            if reml:
+                value = value + 2.0 * np.sum(np.log(np.diag(prepared.x_transform)))
+            return value[0]
+
+    def explain(self, path: Path = "auto") -> str:
+        """Which numerical path a fit takes, and why."""
+        return explain(self, path)
+
+    # ---- engine forms -------------------------------------------------------------------
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Unweighted shared path."""
+        return self._prepare(None)
+
+    def _prepare(
+        self, weights: np.ndarray | None, max_classes: int = MAX_CLASSES, spectral: bool = False
+    ) -> Prepared:
+        make = partial(
+            prepare, self.layout, self.design.X, self._z, self._codes, self._levels,
+            max_classes=max_classes,
+        )
+        if not spectral:
+            return make(weights=weights)
+        return rotate_to_spectrum(
+            self.layout, self.design.X, self._z[0], self._codes[0], weights, max_classes
+        )
+
+    @cached_property
+    def prepared_weighted(self) -> tuple[WeightedArrays, np.ndarray, tuple[np.ndarray, ...]]:
+        """Per-response path."""
+        return prepare_weighted(
+            self.layout, self.design.X, self._z, self._codes, self._levels
+        )
+
+    def theta_unit(self, z_scale: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Engine theta divided by user theta, entry by entry in engine order."""
+        units = [
+            scale[i]
+            for scale, q in zip(z_scale, self.layout.term_sizes, strict=True)
+            for i, _ in triangle(q)
+        ]
+        return np.array(units, dtype=float)
+
+    @cached_property
+    def level_size(self) -> np.ndarray:
+        """Mean observations per level of each entry of theta, (k,)."""
+        sizes = [
+            self.n / levels
+            for levels, q in zip(self._levels, self.layout.term_sizes, strict=True)
+            for _ in triangle(q)
+        ]
+        return np.array(sizes, dtype=float)
+
+
+def explain(model: Model, path: Path) -> str:
+    """Text of :meth:`Model.explain`."""
+    layout, design = model.layout, model.design
+    if not design.terms:
+        return "linear model: no random effects, one least-squares projection for all responses"
+    first = design.terms[model.order.engine_terms[0]]
+    chosen = path
+    if path == "auto":
+        chosen = "compressed" if model.prepared.compressed else "blocked"
+    classes = len(model.prepared.arrays.count)
+    system = f"reduced system of {layout.n_dense} random and {layout.p} fixed columns"
+    reasons = {
+        "compressed": (
+            f"compressed elimination: the {first.n_levels} levels of {first.group} fall into "
+            f"{classes} classes of equal cross-products and are summed before the fit; {system}"
+        ),
+        "blocked": (
+            f"blocked elimination: the {first.n_levels} levels of {first.group} have {classes} "
+            f"distinct cross-products, too many to sum beforehand; {system}"
+        ),
+        "spectral": f"spectral: one eigendecomposition of the covariance of {first.group}; {system}",
+        "weighted": (
+            "per-response weights: every response has cross-products of its own; "
+            f"{first.group} is eliminated level by level; {system}"
+        ),
+    }
+    text = reasons[chosen]
+    if path == "auto":
+        text += "; responses with weights or missing values of their own: per-response path"
+    return text

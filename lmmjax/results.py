@@ -1,0 +1,317 @@
+"""What users hold after fitting many responses: :class:`FitBatch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .status import USABLE, Status, names_of
+from .structure import triangle
+
+if TYPE_CHECKING:
+    from .batch import BatchResult
+    from .model import Model
+    from .single import LmmFit
+
+
+@dataclass
+class FitBatch:
+    """Fits of one model to many responses.
+
+    Arrays have one row per response; numbers are NaN where ``status`` says that there is no
+    fit.  :meth:`lmmjax.model.Model.fit` makes it.
+
+    Attributes
+    ----------
+    model, responses, reml
+        What was fitted, to what, and how.
+    n_obs
+        (G,) observations used for each response.
+    """
+
+    model: Model
+    responses: pd.Index
+    reml: bool
+    values: np.ndarray = field(repr=False)  # offset taken off, (n, G)
+    raw_values: np.ndarray = field(repr=False)
+    weights: np.ndarray | None = field(repr=False)
+    status_codes: np.ndarray = field(repr=False)
+    n_obs: np.ndarray = field(repr=False)
+    _theta: np.ndarray = field(repr=False)
+    _sigma: np.ndarray = field(repr=False)
+    _objective: np.ndarray = field(repr=False)
+    _beta: np.ndarray = field(repr=False)
+    _unit_vcov: np.ndarray = field(repr=False)
+    _rank: np.ndarray = field(repr=False)
+    _gradient_norm: np.ndarray = field(repr=False)
+    _lowest: np.ndarray = field(repr=False)
+    _n_iter: np.ndarray = field(repr=False)
+    compile_seconds: float = 0.0
+
+    @classmethod
+    def empty(cls, model, responses, values, raw_values, weights, reml) -> FitBatch:
+        """All-NaN results to be filled in by :meth:`record`."""
+        total, p, k = len(responses), model.design.rank, model.layout.n_theta
+        nan = lambda *shape: np.full(shape, np.nan)  # noqa: E731
+        return cls(
+            model, responses, reml, values, raw_values, weights,
+            status_codes=np.full(total, Status.NOT_CONVERGED.code, dtype=np.int8),
+            n_obs=np.zeros(total, dtype=np.int64),
+            _theta=nan(total, k), _sigma=nan(total), _objective=nan(total), _beta=nan(total, p),
+            _unit_vcov=nan(total, p, p), _rank=nan(total), _gradient_norm=nan(total),
+            _lowest=nan(total), _n_iter=np.zeros(total, dtype=np.int64),
+        )
+
+    @property
+    def model_levels(self) -> int:
+        """Levels of the eliminated grouping factor."""
+        order = self.model.order.engine_terms
+        return self.model.design.terms[order[0]].n_levels if order else 0
+
+    def record(
+        self, columns: np.ndarray, result: BatchResult, x_transform: np.ndarray, unit: np.ndarray
+    ) -> None:
+        """Enter a batch's results, translated from engine units."""
+        from .fit import ZERO_RESIDUAL
+
+        out = result.outcome
+        self.compile_seconds += result.compile_seconds
+        back = np.linalg.inv(x_transform) if len(x_transform) else x_transform
+        theta = np.empty((len(columns), self.model.layout.n_theta))
+        theta[:, self.model.order.theta] = (out.theta / unit[:, None]).T
+        kept = out.kept.T > 0
+        with np.errstate(invalid="ignore", over="ignore"):
+            beta = out.fixed.T @ back.T
+            vcov = np.einsum("ij,jkg,lk->gil", back, out.fixed_cov, back, optimize=True)
+        beta[~kept] = np.nan
+        gone = ~kept[:, :, None] | ~kept[:, None]
+        vcov[gone] = np.nan
+        codes = np.full(len(columns), Status.CONVERGED.code, dtype=np.int8)
+        codes[~result.finished] = Status.NOT_CONVERGED.code
+        finite = np.isfinite(out.sigma) & np.isfinite(out.objective)
+        codes[~finite] = Status.OVERFLOW.code
+        codes[(out.n <= out.rank)] = Status.TOO_FEW_OBSERVATIONS.code
+        codes[(out.rss_fraction < ZERO_RESIDUAL) | ~(out.residual_ratio > 0)] = (
+            Status.ZERO_RESIDUAL.code
+        )
+        usable = USABLE[codes]
+        for target, source in (
+            (self._theta, theta), (self._sigma, out.sigma), (self._objective, out.objective),
+            (self._beta, beta), (self._unit_vcov, vcov), (self._rank, out.rank),
+            (self._gradient_norm, out.gradient_norm), (self._lowest, out.lowest_eigenvalue),
+        ):
+            mask = usable.reshape(-1, *[1] * (source.ndim - 1))
+            target[columns] = np.where(mask, source, np.nan)
+        self._n_iter[columns] = out.n_iter
+        self.status_codes[columns] = codes
+
+    # ---- one number per response ---------------------------------------------------------
+
+    def _series(self, values: np.ndarray, name: str) -> pd.Series:
+        return pd.Series(values, index=self.responses, name=name)
+
+    @property
+    def theta(self) -> pd.DataFrame:
+        """Relative covariance parameters, responses x entries of theta."""
+        return pd.DataFrame(
+            self._theta, index=self.responses, columns=list(self.model.theta_names)
+        )
+
+    @property
+    def sigma(self) -> pd.Series:
+        """Residual standard deviation."""
+        return self._series(self._sigma, "sigma")
+
+    @property
+    def objective(self) -> pd.Series:
+        """REML criterion or -2 log-likelihood, with all constants."""
+        return self._series(self._objective, "objective")
+
+    @property
+    def loglik(self) -> pd.Series:
+        """(Restricted) log-likelihood."""
+        return self._series(-0.5 * self._objective, "loglik")
+
+    @property
+    def df(self) -> pd.Series:
+        """Number of parameters: fixed effects, theta and sigma."""
+        return self._series(self._rank + self.model.layout.n_theta + 1.0, "df")
+
+    @property
+    def aic(self) -> pd.Series:
+        return self._series(self._objective + 2.0 * self.df.to_numpy(), "aic")
+
+    @property
+    def bic(self) -> pd.Series:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._series(self._objective + np.log(self.n_obs) * self.df.to_numpy(), "bic")
+
+    @property
+    def status(self) -> pd.Series:
+        """What happened, per response; values of :class:`lmmjax.status.Status`."""
+        return self._series(names_of(self.status_codes), "status")
+
+    @property
+    def converged(self) -> pd.Series:
+        return self._series(self.status_codes == Status.CONVERGED.code, "converged")
+
+    @cached_property
+    def _singular(self) -> np.ndarray:
+        singular = np.zeros(len(self.responses), dtype=bool)
+        start = 0
+        for term in self.model.design.terms:
+            for i, j in triangle(term.n_columns):
+                if i == j:
+                    singular |= np.abs(self._theta[:, start]) < 1e-4
+                start += 1
+        return singular
+
+    @property
+    def singular(self) -> pd.Series:
+        """True where some Lambda is rank deficient: the fit lies on the boundary.
+
+        A diagonal entry of Lambda below 1e-4 counts as zero, as in lme4.
+        """
+        return self._series(self._singular, "singular")
+
+    @property
+    def n_iter(self) -> pd.Series:
+        """Newton iterations."""
+        return self._series(self._n_iter, "n_iter")
+
+    @property
+    def gradient_norm(self) -> pd.Series:
+        """Largest absolute entry of the exact gradient in theta."""
+        return self._series(self._gradient_norm, "gradient_norm")
+
+    @property
+    def min_hessian_eigenvalue(self) -> pd.Series:
+        """Smallest eigenvalue of the exact Hessian in theta."""
+        return self._series(self._lowest, "min_hessian_eigenvalue")
+
+    # ---- coefficients --------------------------------------------------------------------
+
+    def _coefficients(self, kept: np.ndarray) -> pd.DataFrame:
+        design = self.model.design
+        out = np.full((len(self.responses), len(design.fixed_names)), np.nan)
+        out[:, design.fixed_kept] = kept
+        return pd.DataFrame(out, index=self.responses, columns=list(design.fixed_names))
+
+    @property
+    def fixef(self) -> pd.DataFrame:
+        """Fixed effects, responses x coefficients; NaN for columns dropped as aliased."""
+        return self._coefficients(self._beta)
+
+    @property
+    def std_errors(self) -> pd.DataFrame:
+        """Standard errors of the fixed effects."""
+        with np.errstate(invalid="ignore"):
+            unit = np.sqrt(np.diagonal(self._unit_vcov, axis1=1, axis2=2))
+        return self._coefficients(unit * self._sigma[:, None])
+
+    # ---- covariance components -----------------------------------------------------------
+
+    def term_covariances(self) -> list[np.ndarray]:
+        """Covariance matrix of each random-effects term, (G, q, q), in the design's order."""
+        out, start = [], 0
+        for term in self.model.design.terms:
+            q = term.n_columns
+            factor = np.zeros((len(self.responses), q, q))
+            for i, j in triangle(q):
+                factor[:, i, j] = self._theta[:, start]
+                start += 1
+            factor *= self._sigma[:, None, None]
+            out.append(factor @ np.swapaxes(factor, 1, 2))
+        return out
+
+    @cached_property
+    def varcorr(self) -> pd.DataFrame:
+        """Variances, standard deviations and correlations, tidy.
+
+        One row per response and component, as ``as.data.frame(VarCorr(fit))``: ``response``,
+        ``group``, ``name1``, ``name2``, ``vcov`` (variance or covariance), ``sdcor``
+        (standard deviation or correlation).
+        """
+        labels: list[tuple[str, str | None, str | None]] = []
+        vcov: list[np.ndarray] = []
+        sdcor: list[np.ndarray] = []
+        for term, cov in zip(self.model.design.terms, self.term_covariances(), strict=True):
+            q = term.n_columns
+            sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
+            for i in range(q):
+                labels.append((term.group, term.columns[i], None))
+                vcov.append(cov[:, i, i])
+                sdcor.append(sd[:, i])
+            for j in range(q):
+                for i in range(j + 1, q):
+                    labels.append((term.group, term.columns[j], term.columns[i]))
+                    vcov.append(cov[:, i, j])
+                    with np.errstate(invalid="ignore", divide="ignore"):
+                        sdcor.append(cov[:, i, j] / (sd[:, i] * sd[:, j]))
+        labels.append(("Residual", None, None))
+        vcov.append(self._sigma**2)
+        sdcor.append(self._sigma)
+        total, parts = len(self.responses), len(labels)
+        tile = lambda k: np.tile(np.array([row[k] for row in labels], dtype=object), total)  # noqa: E731
+        return pd.DataFrame(
+            {
+                "response": np.repeat(self.responses.to_numpy(), parts),
+                "group": tile(0),
+                "name1": tile(1),
+                "name2": tile(2),
+                "vcov": np.stack(vcov, axis=1).reshape(-1),
+                "sdcor": np.stack(sdcor, axis=1).reshape(-1),
+            }
+        )
+
+    def variance_partition(self, by: str = "term") -> pd.DataFrame:
+        """Fraction of variance per term (or ``by="column"`` of X), rows sum to one.
+
+        See :func:`lmmjax.partition.variance_fractions`.
+        """
+        from .partition import variance_fractions
+
+        return variance_fractions(self, by)
+
+    def status_table(self) -> pd.DataFrame:
+        """Everything about the quality of the fits, one row per response."""
+        return pd.DataFrame(
+            {
+                "status": self.status,
+                "converged": self.converged,
+                "singular": self.singular,
+                "n_obs": self._series(self.n_obs, "n_obs"),
+                "n_iter": self.n_iter,
+                "gradient_norm": self.gradient_norm,
+                "min_hessian_eigenvalue": self.min_hessian_eigenvalue,
+                "objective": self.objective,
+                "sigma": self.sigma,
+            }
+        )
+
+    # ---- one response --------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    def __getitem__(self, response: Any) -> LmmFit:
+        """The fit of one response, by name; see :class:`lmmjax.single.LmmFit`."""
+        from .single import LmmFit
+
+        where = self.responses.get_loc(response)
+        if not isinstance(where, int):
+            raise KeyError(f"{response!r} names several responses")
+        return LmmFit(self, where)
+
+    def __repr__(self) -> str:
+        counts = self.status.value_counts()
+        listing = ", ".join(f"{count} {name}" for name, count in counts.items())
+        kind = "REML" if self.reml else "ML"
+        return (
+            f"FitBatch: {len(self)} responses, {self.model.formula!r} by {kind}; {listing}; "
+            f"{int(self.singular.sum())} singular"
+        )

@@ -1,0 +1,178 @@
+"""Sufficient statistics of the responses and the reduced system they assemble to.
+
+With A = [dense random effects, fixed effects, response], eliminating the largest grouping
+factor with relative covariance Psi leaves the reduced system
+
+    A' V_e^-1 A = W + sum_l  At_l' (I + R_l Psi R_l')^-1 At_l ,
+
+where, within level l, Z_l = Q_l R_l, At_l = Q_l' A, and W collects the cross-products of
+what is left of A within levels.  Every summand is positive semi-definite, so nothing cancels,
+however large Psi.  Levels with equal R_l share their inverse and are summed beforehand
+(:class:`Compressed`); otherwise the At_l are kept (:class:`Blocked`).
+
+Arrays have the response axis last; that axis has length 1 where responses share the value.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .linalg import _row
+from .structure import triangle
+
+Array = jax.Array
+
+
+class Compressed(NamedTuple):
+    """Statistics summed over levels with equal within-level cross-product.
+
+    ``within_*``: W; ``root`` (D, q, q, 1): R of each class; ``count`` (D, 1): its levels;
+    ``between_rr`` (D a, m, m, 1), ``between_ry`` (D a, m, B), ``between_yy`` (D a, B): sums
+    of At' At over the class, one per entry a of the lower triangle of its q x q inverse.
+    """
+
+    within_rr: Array
+    within_ry: Array
+    within_yy: Array
+    root: Array
+    count: Array
+    between_rr: Array
+    between_ry: Array
+    between_yy: Array
+    n: Array
+    rank: Array
+    log_weights: Array
+    kept: Array | None
+
+
+class Blocked(NamedTuple):
+    """Statistics level by level: ``root`` (L, q, q, .), ``rotated_r`` (L, q, m, .),
+    ``rotated_y`` (L, q, B) hold R_l and the rows of At_l."""
+
+    within_rr: Array
+    within_ry: Array
+    within_yy: Array
+    root: Array
+    rotated_r: Array
+    rotated_y: Array
+    n: Array
+    rank: Array
+    log_weights: Array
+    kept: Array | None
+
+
+Statistics = Compressed | Blocked
+
+
+def level_count(stats: Statistics) -> Array:
+    """Levels behind each class, (D, 1)."""
+    if isinstance(stats, Compressed):
+        return stats.count
+    return jnp.ones((stats.root.shape[0], 1))
+
+
+def _outer_parts(stats: Blocked, level, i: int, j: int):
+    """Symmetrised products of rows i and j of At_l: (rr, ry, yy)."""
+    r, y = _row(stats.rotated_r, level), _row(stats.rotated_y, level)
+    rr = r[i][:, None] * r[j][None]
+    ry = r[i] * y[j]
+    yy = y[i] * y[j]
+    if i != j:
+        rr = rr + r[j][:, None] * r[i][None]
+        ry = ry + r[j] * y[i]
+        yy = 2.0 * yy
+    return rr, ry, yy
+
+
+def combine(stats: Statistics, weights: Array, include_within: bool) -> tuple[Array, Array, Array]:
+    """Weighted sum of the between-level matrices: (m, m, .), (m, B), (B).
+
+    ``weights`` (D, a, batch) are lower triangles of symmetric q x q matrices, one per class.
+    """
+    classes, entries = weights.shape[:2]
+    m = stats.within_rr.shape[0]
+    batch = weights.shape[-1]
+    zero_rr = jnp.zeros((m, m, max(batch, stats.within_rr.shape[-1])))
+    if include_within:
+        start = (stats.within_rr + zero_rr, stats.within_ry, stats.within_yy)
+    else:
+        start = (zero_rr, jnp.zeros_like(stats.within_ry), jnp.zeros_like(stats.within_yy))
+    if classes == 0:
+        return start
+    if isinstance(stats, Compressed):
+        flat = weights.reshape(classes * entries, batch)
+
+        def add(c, total):
+            rr, ry, yy = total
+            w = _row(flat, c)
+            return (
+                rr + w * _row(stats.between_rr, c),
+                ry + w * _row(stats.between_ry, c),
+                yy + w * _row(stats.between_yy, c),
+            )
+
+        if classes * entries <= 4:
+            for c in range(classes * entries):
+                start = add(c, start)
+            return start
+        return lax.fori_loop(0, classes * entries, add, start)
+
+    pairs = triangle(stats.root.shape[1])
+
+    def add_level(level, total):
+        rr, ry, yy = total
+        w = _row(weights, level)
+        for a, (i, j) in enumerate(pairs):
+            part = _outer_parts(stats, level, i, j)
+            rr, ry, yy = rr + w[a] * part[0], ry + w[a] * part[1], yy + w[a] * part[2]
+        return rr, ry, yy
+
+    return lax.fori_loop(0, classes, add_level, start)
+
+
+def traces(stats: Statistics, inner: Array, w: Array) -> tuple[Array, Array]:
+    """tr(inner S) and [w; 1]' S [w; 1] for every between-level matrix S: two (D, a, B).
+
+    ``inner`` (m, m, batch) is symmetric, ``w`` (m, B) multiplies the first m columns.
+    Off-diagonal entries a stand for both triangles of the symmetrised S.
+    """
+    q = stats.root.shape[1]
+    pairs = triangle(q)
+    if isinstance(stats, Compressed):
+        classes = stats.between_rr.shape[0]
+
+        def one(rr, ry, yy):
+            # the two contractions share the read of rr
+            return (
+                jnp.sum(inner * rr, axis=(0, 1)),
+                jnp.sum(w * (jnp.sum(rr * w[None], axis=1) + 2.0 * ry), axis=0) + yy,
+            )
+
+        shape = (classes // len(pairs), len(pairs))
+        if classes <= 4:
+            parts = [
+                one(stats.between_rr[c], stats.between_ry[c], stats.between_yy[c])
+                for c in range(classes)
+            ]
+            trace = jnp.stack([t for t, _ in parts])
+            quad = jnp.stack([u for _, u in parts])
+        else:
+            trace, quad = lax.map(
+                lambda part: one(*part), (stats.between_rr, stats.between_ry, stats.between_yy)
+            )
+        return trace.reshape(*shape, -1), quad.reshape(*shape, -1)
+
+    def level(part):
+        r, y = part  # (q, m, .), (q, B)
+        shadow = [jnp.sum(inner * r[i][:, None], axis=0) for i in range(q)]
+        residual = [jnp.sum(w * r[i], axis=0) + y[i] for i in range(q)]
+        double = [1.0 if i == j else 2.0 for i, j in pairs]
+        trace = [d * jnp.sum(shadow[i] * r[j], axis=0) for d, (i, j) in zip(double, pairs, strict=True)]
+        quad = [d * residual[i] * residual[j] for d, (i, j) in zip(double, pairs, strict=True)]
+        return jnp.stack(trace), jnp.stack(quad)
+
+    return lax.map(level, (stats.rotated_r, stats.rotated_y))
