@@ -29,7 +29,8 @@ from .weighted import WeightedArrays, weighted_statistics
 Array = jax.Array
 
 #: Newton trips a chunk makes before what is left of it is gathered with other chunks'.
-FIRST_TRIPS = 6
+FIRST_TRIPS_SCALAR = 4
+FIRST_TRIPS_VECTOR = 7
 MORE_TRIPS = 25
 MAX_ITER = 200
 
@@ -54,7 +55,6 @@ class Outcome(NamedTuple):
     rank: Array
     kept: Array
     decrease: Array
-    x: Array
     radius: Array
     n_iter: Array
 
@@ -69,14 +69,14 @@ def fit_chunk(
     y: Array,
     weights: Array | None,
     alive: Array,
-    x0: Array,
+    theta0: Array,
     radius0: Array,
     resume: Array,
     max_trips: Array,
 ) -> Outcome:
     """Fit the columns of y (n, B): statistics, start, Newton, results.
 
-    ``resume`` (scalar) continues from coordinates ``x0`` and trust radius ``radius0``
+    ``resume`` (scalar) continues from ``theta0`` and trust radius ``radius0``
     instead of the grid.  Columns with ``alive`` false are carried along untouched.
     """
     if isinstance(arrays, WeightedArrays):
@@ -87,18 +87,11 @@ def fit_chunk(
     size = scaling["level_size"]
     batch = y.shape[1]
     if layout.n_theta:
-        grid = optimize.start_grid(layout)
-
-        def from_grid(_):
-            theta = optimize.choose_start(layout, reml, stats, grid, n_starts)
-            return jax.vmap(
-                lambda t: covariance.to_coordinates(layout, t, size), in_axes=1, out_axes=1
-            )(theta)
-
-        def resumed(_):
-            return jnp.broadcast_to(x0[:, None], (layout.n_theta, n_starts, batch))
-
-        starts = jax.lax.cond(resume, resumed, from_grid, None)
+        starts = jax.lax.cond(
+            resume,
+            lambda: jnp.broadcast_to(theta0[:, None], (layout.n_theta, n_starts, batch)),
+            lambda: optimize.choose_start(layout, reml, stats, size, n_starts),
+        )
         radius = jnp.where(resume, radius0, optimize.START_RADIUS)
 
         def run(start):
@@ -109,33 +102,22 @@ def fit_chunk(
         if n_starts == 1:
             lanes = run(starts[:, 0])
         else:
-            each = jax.lax.map(run, jnp.moveaxis(starts, 1, 0))
-            best = jnp.argmin(each.point.evaluation.value, axis=0)
-            lanes = jax.tree.map(
-                lambda leaf: jnp.take_along_axis(
-                    leaf, best.reshape(1, *[1] * (leaf.ndim - 2), batch), axis=0
-                )[0],
-                each,
-            )
-    else:
-        lanes = optimize.evaluate_only(layout, reml, stats, batch)
-    point = lanes.point
-    result = point.evaluation
-    theta = covariance.from_coordinates(layout, point.x, size)
-    theta = optimize.positive_diagonal(layout, theta)
-    unit = scaling["theta_unit"]
-    if layout.n_theta:
+            # a resumed lane has one start only: the loop ends after it
+            lanes = _best_of(run, starts, jnp.where(resume, 1, n_starts))
+        point = lanes.point
+        result = point.evaluation
         gradient, hessian = covariance.chain_to_theta(
-            layout, covariance.from_coordinates(layout, point.x, size),
-            result.gradient, result.hessian,
+            layout, point.theta, result.gradient, result.hessian
         )
+        unit = scaling["theta_unit"]
         values, _ = linalg.eigen(hessian * (unit[:, None] * unit[None]))
         gradient_norm = jnp.max(jnp.abs(gradient * unit), axis=0)
         lowest = jnp.min(values, axis=0)
-        _, decrease = optimize.newton_step(
-            point.x, point.gradient, point.hessian, lanes.radius, layout.is_scalar
-        )
+        decrease = optimize.propose(layout, size, point, lanes.radius).decrease
     else:
+        lanes = optimize.evaluate_only(layout, reml, stats, batch)
+        point = lanes.point
+        result = point.evaluation
         gradient_norm, lowest = jnp.zeros(batch), jnp.full(batch, jnp.nan)
         decrease = jnp.zeros(batch)
     nu = stats.n - stats.rank if reml else stats.n
@@ -146,7 +128,7 @@ def fit_chunk(
     scale = jnp.exp(log_scale)
     wide = partial(jnp.broadcast_to, shape=(batch,))
     return Outcome(
-        theta=theta,
+        theta=point.theta,
         objective=objective,
         sigma=jnp.sqrt(result.rss / nu) * scale,
         rss_fraction=result.rss / stats.n,
@@ -159,9 +141,29 @@ def fit_chunk(
         rank=wide(stats.rank),
         kept=jnp.broadcast_to(kept, (layout.p, batch)),
         decrease=decrease,
-        x=point.x,
         radius=lanes.radius,
         n_iter=lanes.n_iter,
+    )
+
+
+def _best_of(
+    run: Callable[[Array], optimize.Lanes], starts: Array, count: Array
+) -> optimize.Lanes:
+    """Lanes of the best among the first ``count`` starts (k, n_starts, B)."""
+
+    shape = jax.eval_shape(run, starts[:, 0])
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+    worst = none.point.evaluation._replace(value=none.point.evaluation.value + jnp.inf)
+
+    def better(index, best):
+        lanes = run(jax.lax.dynamic_index_in_dim(starts, index, 1, keepdims=False))
+        value, old = lanes.point.evaluation.value, best.point.evaluation.value
+        # a clear margin, so that rounding does not pick among equal minima
+        wins = value - old < -1e-9 * (1.0 + jnp.abs(value))
+        return jax.tree.map(lambda a, b: jnp.where(wins | (index == 0), a, b), lanes, best)
+
+    return jax.lax.fori_loop(
+        0, count, better, none._replace(point=none.point._replace(evaluation=worst))
     )
 
 
@@ -182,7 +184,7 @@ def chunk_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     if jax.default_backend() == "cpu":
         budget = 3e6 if memory is None else min(3e6, memory / 8)
         size = int(budget / (8 * doubles))
-        low, high = 32, 512
+        low, high = 32, 256
     else:
         budget = 4e9 if memory is None else memory / 4
         size = int(budget / (8 * doubles))
@@ -203,7 +205,7 @@ def run_batches(
     y: np.ndarray,
     weights: np.ndarray | None,
     columns: np.ndarray,
-    n_theta: int,
+    layout: Layout,
     size: int,
     progress: Callable[[int], None],
 ) -> BatchResult:
@@ -212,6 +214,8 @@ def run_batches(
     ``program`` is :func:`fit_chunk` with everything bound up to ``scaling``.
     """
     total = len(columns)
+    n_theta = layout.n_theta
+    first_trips = FIRST_TRIPS_SCALAR if layout.is_scalar.all() else FIRST_TRIPS_VECTOR
     compile_seconds = [0.0]
     results: list[np.ndarray] | None = None
     lock = threading.Lock()
@@ -227,11 +231,11 @@ def run_batches(
             wblock = np.zeros((y.shape[0], size))
             wblock[:, : len(which)] = _take(weights, source)
         alive = np.arange(size) < len(which)
-        x0, radius0 = np.zeros((n_theta, size)), np.ones(size)
+        theta0, radius0 = np.zeros((n_theta, size)), np.ones(size)
         if state is not None:
-            x0[:, : len(which)], radius0[: len(which)] = state[0], state[1]
+            theta0[:, : len(which)], radius0[: len(which)] = state[0], state[1]
         with jax.enable_x64(True):
-            out = program(block, wblock, alive, x0, radius0, state is not None, trips)
+            out = program(block, wblock, alive, theta0, radius0, state is not None, trips)
             host = [np.asarray(leaf) for leaf in out]
         with lock:
             if results is None:
@@ -244,7 +248,7 @@ def run_batches(
 
     chunks = [np.arange(start, min(start + size, total)) for start in range(0, total, size)]
     began = time.perf_counter()
-    run(chunks[0], None, FIRST_TRIPS)
+    run(chunks[0], None, first_trips)
     first = time.perf_counter() - began
     progress(len(chunks[0]))
     workers = worker_count()
@@ -263,7 +267,7 @@ def run_batches(
             list(pool.map(job, jobs))
 
     began = time.perf_counter()
-    in_parallel([(chunk, None) for chunk in chunks[1:]], FIRST_TRIPS, True)
+    in_parallel([(chunk, None) for chunk in chunks[1:]], first_trips, True)
     if len(chunks) > 1:
         typical = (time.perf_counter() - began) / (len(chunks) - 1) * workers
         compile_seconds[0] = max(first - typical, 0.0)
@@ -283,10 +287,10 @@ def run_batches(
         left = left[out.n_iter[left] > 0]
         if not len(left):
             break
-        x, radius = results[names.index("x")], results[names.index("radius")]
+        theta, radius = results[names.index("theta")], results[names.index("radius")]
         before = out.n_iter[left].copy()
         jobs = [
-            (left[s : s + size], (x[:, left[s : s + size]], radius[left[s : s + size]]))
+            (left[s : s + size], (theta[:, left[s : s + size]], radius[left[s : s + size]]))
             for s in range(0, len(left), size)
         ]
         in_parallel(jobs, trips, False)

@@ -167,7 +167,7 @@ def prepare(
             if i != j:
                 outer = outer + np.swapaxes(outer, 1, 2)
             np.add.at(between, (class_of, slot), outer)
-        between_rr = between.reshape(-1, m, m)
+        between_rr = between.reshape(len(count) * len(pairs), m, m)
     else:
         between_rr = np.zeros((0, m, m))
     log_weights = 2.0 * np.sum(np.log(root_weight)) if n else 0.0
@@ -343,18 +343,18 @@ def shared_statistics(
     between_ry, between_yy = [], []
     for i, j in triangle(q):
         weight = member[:, None] * arrays.rotated_r[None, :, i].swapaxes(1, 2)  # (D, m, L)
-        ry = weight.reshape(classes * m, -1) @ rotated_y[:, j]
+        ry = weight.reshape(classes * m, member.shape[1]) @ rotated_y[:, j]
         yy = member @ (rotated_y[:, i] * rotated_y[:, j])
         if i != j:
             weight = member[:, None] * arrays.rotated_r[None, :, j].swapaxes(1, 2)
-            ry = ry + weight.reshape(classes * m, -1) @ rotated_y[:, i]
+            ry = ry + weight.reshape(classes * m, member.shape[1]) @ rotated_y[:, i]
             yy = 2.0 * yy
-        between_ry.append(ry.reshape(classes, m, -1))
+        between_ry.append(ry.reshape(classes, m, y.shape[1]))
         between_yy.append(yy)
     stats = Compressed(
         arrays.within_rr[..., None], within_ry, within_yy,
         arrays.class_root[..., None], arrays.count[:, None], arrays.between_rr[..., None],
-        jnp.stack(between_ry, axis=1).reshape(-1, m, y.shape[1]),
+        jnp.stack(between_ry, axis=1).reshape(arrays.between_rr.shape[0], m, y.shape[1]),
         jnp.stack(between_yy, axis=1).reshape(-1, y.shape[1]), **common,
     )
     return stats, fixed, log_scale, ratio

@@ -92,10 +92,13 @@ class DesignSpec:
         Factor levels, contrasts, and what transforms such as ``poly`` learned.
     group_levels : dict
         Levels of each column that is part of a grouping factor.
+    table : DataFrame
+        The columns that the right-hand side reads, at the observations used.
     """
 
     encoder: Encoder
     group_levels: dict[str, tuple[str, ...]]
+    table: pd.DataFrame = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ def build_design(
         response=None if response is None else response[kept],
         response_name=parsed.response,
         n_dropped=int((~kept).sum()),
-        spec=DesignSpec(encoder, {name: f.levels for name, f in group_factors.items()}),
+        spec=DesignSpec(encoder, {name: f.levels for name, f in group_factors.items()}, used),
     )
 
 

@@ -158,9 +158,9 @@ def warn_reused_labels(groups: Mapping[str, Factor], bars: Sequence[Bar]) -> Non
     """Warn where one grouping factor seems to be numbered anew within another.
 
     Individual 1 of family 1 and individual 1 of family 2 are one level of ``(1 | individual)``.
-    Crossed factors look alike, so this asks for numbered labels that start anew in every level of
-    the other factor, and for several observations per combination; labels such as i1, i2, ...
-    count only where they are fewer than the levels of the other factor.
+    Crossed factors look alike, so this asks for numbers as labels that start anew in every level
+    of the other factor, and for several observations per combination; labels such as i1, i2, ...
+    count only where the other factor's levels hold different numbers of them.
     """
     columns = {bar.group_label: bar.group for bar in bars}
     together = [set(bar.group) for bar in bars]
@@ -192,8 +192,6 @@ def _numbered_within(inner: Factor, outer: Factor) -> bool:
     prefixes = {m.group(1) for m in matches if m}
     if not all(matches) or len(prefixes) != 1:
         return False
-    if prefixes != {""} and len(inner.levels) >= len(outer.levels):
-        return False
     numbers = np.array([int(m.group(2)) for m in matches if m])
     first = numbers.min()
     if first not in (0, 1) or set(numbers.tolist()) != set(range(first, first + len(numbers))):
@@ -205,5 +203,7 @@ def _numbered_within(inner: Factor, outer: Factor) -> bool:
     count = np.bincount(cells[:, 0], minlength=len(outer.levels))
     largest = np.zeros(len(outer.levels), dtype=np.int64)
     np.maximum.at(largest, cells[:, 0], cells[:, 1])
+    if prefixes != {""} and np.all(count == count[0]):
+        return False
     # ranks 0 .. k - 1 without a gap in every level, and most levels with more than one
     return bool(np.all(largest == count - 1) and np.median(count) >= 2)

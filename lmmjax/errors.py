@@ -61,6 +61,10 @@ class UnseenLevelError(LmmError):
     """New data hold a level of a grouping factor that the fit has not seen."""
 
 
+class NestingError(LmmError):
+    """Models that cannot be compared: neither is a special case of the other."""
+
+
 class LmmWarning(UserWarning):
     """Base class of all warnings of lmmjax."""
 
@@ -79,3 +83,7 @@ class CodingWarning(LmmWarning):
 
 class FitWarning(LmmWarning):
     """Some responses could not be fitted or did not converge."""
+
+
+class RefitWarning(LmmWarning):
+    """REML fits were refitted by maximum likelihood before they were compared."""

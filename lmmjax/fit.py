@@ -211,7 +211,7 @@ def _run(
         }
     program = partial(batch.fit_chunk, layout, options.reml, n_starts, arrays, scaling)
     result = batch.run_batches(
-        program, values, weights, columns, layout.n_theta, size, advance
+        program, values, weights, columns, layout, size, advance
     )
     fits.record(columns if target is None else target, result, x_transform, unit)
 

@@ -23,6 +23,8 @@ def _row(matrix: Array, index: Array | int) -> Array:
 def product(a: Array, b: Array) -> Array:
     """Matrix product of (i, j, batch) and (j, k, batch), by accumulating outer products."""
     inner = a.shape[1]
+    if not inner:
+        return jnp.zeros((a.shape[0], b.shape[1], *b.shape[2:]), a.dtype)
     if inner <= 4:
         total = a[:, 0][:, None] * b[0][None]
         for j in range(1, inner):

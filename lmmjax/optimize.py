@@ -24,20 +24,18 @@ Array = jax.Array
 
 #: A lane stops when a Newton step promises less than this decrease of the deviance; the step
 #: is still taken, which leaves the error quadratically smaller.
-DECREMENT_TOLERANCE = 1e-7
+DECREMENT_TOLERANCE = 1e-6
 #: Every optimum is evaluated again; it counts as converged if no step promises more than this.
-VERIFIED_DECREASE = 1e-9
+VERIFIED_DECREASE = 1e-12
 START_RADIUS = 2.0
 #: Coordinates beyond this (theta of about 1e17) mean that the residual variance has vanished.
 COORDINATE_LIMIT = 80.0
 
 
 class Point(NamedTuple):
-    """Where a lane stands: coordinates, derivatives in them, and the evaluation there."""
+    """Where a lane stands: theta and the evaluation there (derivatives in Psi)."""
 
-    x: Array
-    gradient: Array
-    hessian: Array
+    theta: Array
     evaluation: Evaluation
 
 
@@ -50,64 +48,93 @@ class Lanes(NamedTuple):
     n_iter: Array
 
 
-def start_grid(layout: Layout) -> np.ndarray:
-    """Shared starting points (points, k): spread over the scale of each term."""
+#: Nodes of the start grid per term, by number of scalar terms.
+NODES = {1: 9, 2: 5, 3: 4}
+#: Largest node: variance ratio times observations per level, on the log scale.
+TOP_NODE = 5.0
+
+
+def start_grid(layout: Layout, size: Array) -> tuple[Array, tuple[int, ...]]:
+    """Shared starting points (points, k) and the shape of the lattice they form.
+
+    Up to three scalar terms get a full lattice in the optimiser's coordinates; otherwise the
+    points are a fixed random cover and the shape is ``(points,)``.
+    """
+    k = layout.n_theta
+    if bool(layout.is_scalar.all()) and k in NODES:
+        nodes = np.linspace(0.0, 1.0, NODES[k]) ** 1.5 * TOP_NODE
+        mesh = np.stack(np.meshgrid(*[nodes] * k, indexing="ij"), axis=-1).reshape(-1, k)
+        return jnp.sqrt(jnp.expm1(mesh) / size[:, 0]), (NODES[k],) * k
     scales = (0.1, 0.4, 0.9, 2.5)
-    diagonal = layout.is_diagonal
     terms = len(layout.term_sizes)
-    if terms == 0:
-        return np.zeros((1, 0))
-    if terms == 1 and layout.n_theta == 1:
-        combos = [(s,) for s in (0.05, 0.3, 0.7, 1.5, 4.0)]
-    elif terms == 1:
-        combos = [(s,) for s in scales]
-    else:
-        # Latin-square style cover: neighbours differ in every term, size grows linearly
-        rng = np.random.default_rng(20)
-        combos = [(s,) * terms for s in scales]
-        want = min(4**terms, 4 + 4 * terms)
-        while len(combos) < want:
-            pick = tuple(rng.choice(scales, terms))
-            if pick not in combos:
-                combos.append(pick)
-    grid = np.zeros((len(combos), layout.n_theta))
-    for row, combo in enumerate(combos):
+    rng = np.random.default_rng(20)
+    combos = [(s,) * terms for s in scales]
+    while len(combos) < min(4**terms, 4 + 4 * terms):
+        pick = tuple(float(s) for s in rng.choice(scales, terms))
+        if pick not in combos:
+            combos.append(pick)
+    diagonal = layout.is_diagonal
+    rows = []
+    for combo in combos:
+        row = np.zeros(k)
         for part, s in zip(layout.theta_slices, combo, strict=True):
-            grid[row, part] = np.where(diagonal[part], s, 0.0)
-    if any(q > 1 for q in layout.term_sizes):
+            row[part] = np.where(diagonal[part], s, 0.0)
+        rows.append(row)
+    for part, q in zip(layout.theta_slices, layout.term_sizes, strict=True):
+        if q == 1:
+            continue
         # a vector-valued term may have one large and one negligible direction
-        extra = []
-        for part, q in zip(layout.theta_slices, layout.term_sizes, strict=True):
-            if q == 1:
-                continue
-            place = np.flatnonzero(diagonal[part]) + part.start
-            for one in place:
-                for big, small in ((1.5, 0.1), (0.1, 1.0)):
-                    row = np.where(diagonal, 0.5, 0.0)
-                    row[place] = small
-                    row[one] = big
-                    extra.append(row)
-        grid = np.concatenate([grid, np.array(extra)])
-    return grid
+        place = np.flatnonzero(diagonal[part]) + part.start
+        for one in place:
+            for big, small in ((1.5, 0.1), (0.1, 1.0)):
+                row = np.where(diagonal, 0.5, 0.0)
+                row[place] = small
+                row[one] = big
+                rows.append(row)
+    return jnp.asarray(np.array(rows)), (len(rows),)
 
 
 def choose_start(
-    layout: Layout, reml: bool, stats: Statistics, grid: np.ndarray, n_starts: int = 1
+    layout: Layout, reml: bool, stats: Statistics, size: Array, n_starts: int = 1
 ) -> Array:
-    """Best points of the shared grid for every response: (k, n_starts, B)."""
-    points = jnp.asarray(grid)
+    """Best points of the shared grid for every response: theta (k, n_starts, B)."""
+    points, shape = start_grid(layout, size)
 
     def value(point):
         out = evaluate(layout, reml, stats, point[:, None]).value
         return jnp.where(jnp.isfinite(out), out, jnp.inf)
 
     values = lax.map(value, points)  # (points, B)
-    if n_starts == 1:
-        best = jnp.argmin(values, axis=0)[None]
-    else:
-        _, best = lax.top_k(-values.T, min(n_starts, len(grid)))
-        best = best.T
-    return jnp.moveaxis(points[best], -1, 0)
+    if n_starts > 1:
+        _, best = lax.top_k(-values.T, min(n_starts, len(points)))
+        return jnp.moveaxis(points[best.T], -1, 0)
+    best = jnp.argmin(values, axis=0)
+    if len(shape) != layout.n_theta:
+        return points[best].T[:, None]
+    return _between_nodes(layout, values, best, shape, size)[:, None]
+
+
+def _between_nodes(
+    layout: Layout, values: Array, best: Array, shape: tuple[int, ...], size: Array
+) -> Array:
+    """Refine the best node by a parabola through its neighbours along each axis: (k, B)."""
+    nodes = jnp.asarray(np.linspace(0.0, 1.0, shape[0]) ** 1.5 * TOP_NODE)
+    out = []
+    stride = int(np.prod(shape))
+    lane = jnp.arange(values.shape[1])
+    for axis in range(len(shape)):
+        stride //= shape[axis]
+        here = (best // stride) % shape[axis]
+        middle = jnp.clip(here, 1, shape[axis] - 2)
+        centre = best + (middle - here) * stride
+        x0, x1, x2 = nodes[middle - 1], nodes[middle], nodes[middle + 1]
+        f0, f1, f2 = (values[centre + step * stride, lane] for step in (-1, 0, 1))
+        d1, d2 = (f1 - f0) / (x1 - x0), (f2 - f1) / (x2 - x1)
+        bend = (d2 - d1) / (x2 - x0)
+        low = 0.5 * (x0 + x1) - d1 / (2.0 * jnp.where(bend > 0, bend, 1.0))
+        x = jnp.where(bend > 0, jnp.clip(low, x0, x2), nodes[here])
+        out.append(jnp.where(jnp.isfinite(x), x, nodes[here]))
+    return jnp.sqrt(jnp.expm1(jnp.stack(out)) / size)
 
 
 def newton_step(
@@ -158,6 +185,33 @@ def newton_step(
     return step, jnp.where(stuck, jnp.inf, decrease)
 
 
+class Move(NamedTuple):
+    """A proposed step: where to, its length and promise, and whether it leaves the range."""
+
+    theta: Array
+    decrease: Array
+    length: Array
+    far: Array
+
+
+def propose(layout: Layout, size: Array, point: Point, radius: Array) -> Move:
+    """Newton step from a point, in the coordinates of :mod:`lmmjax.covariance`."""
+    result = point.evaluation
+    assert result.gradient is not None and result.hessian is not None
+    frame = covariance.to_frame(layout, point.theta)
+    x = covariance.to_coordinates(layout, frame, size)
+    gradient, hessian = covariance.chain_to_coordinates(
+        layout, frame, size, result.gradient, result.hessian
+    )
+    step, decrease = newton_step(x, gradient, hessian, radius, layout.is_scalar)
+    return Move(
+        covariance.from_coordinates(layout, x + step, frame, size),
+        decrease,
+        jnp.sqrt(jnp.sum(step**2, axis=0)),
+        jnp.max(jnp.abs(x + step), axis=0) > COORDINATE_LIMIT,
+    )
+
+
 def minimise(
     layout: Layout,
     reml: bool,
@@ -168,44 +222,35 @@ def minimise(
     alive: Array,
     max_iter: Array,
 ) -> Lanes:
-    """Newton iterations from coordinates ``start`` (k, B), at most ``max_iter``.
+    """Newton iterations from theta = ``start`` (k, B), at most ``max_iter``.
 
     A lane's path depends on its own data, start and radius only; stopping at ``max_iter``
-    and resuming from the returned coordinates and radius continues it exactly.
+    and resuming from the returned theta and radius continues it exactly.
     """
-    bounded = layout.is_scalar
-
-    def at(x):
-        theta = covariance.from_coordinates(layout, x, size)
+    def at(theta):
         result = evaluate(layout, reml, stats, theta, derivatives=True)
-        gradient, hessian = covariance.chain_to_coordinates(
-            layout, theta, size, result.gradient, result.hessian
-        )
         value = jnp.where(jnp.isfinite(result.value), result.value, jnp.inf)
-        return Point(x, gradient, hessian, result._replace(value=value))
+        return Point(theta, result._replace(value=value))
 
     def body(carry):
         lanes, trip = carry
-        point = lanes.point
-        old = point.evaluation.value
-        step, decrease = newton_step(
-            point.x, point.gradient, point.hessian, lanes.radius, bounded
-        )
-        new = at(point.x + jnp.where(lanes.active, step, 0.0))
+        old = lanes.point.evaluation.value
+        move = propose(layout, size, lanes.point, lanes.radius)
+        new = at(jnp.where(lanes.active, move.theta, lanes.point.theta))
         value = new.evaluation.value
         # near the optimum the decrease drowns in rounding: allow for it
         better = value <= old + 1e-12 * (1.0 + jnp.abs(old))
         accept = lanes.active & better
-        length = jnp.sqrt(jnp.sum(step**2, axis=0))
-        done = decrease < DECREMENT_TOLERANCE
-        far = jnp.max(jnp.abs(new.x), axis=0) > COORDINATE_LIMIT
-        gone = ~better & (length < 1e-12)
-        radius = jnp.where(better, jnp.maximum(lanes.radius, 2.0 * length), 0.25 * length)
+        done = move.decrease < DECREMENT_TOLERANCE
+        gone = ~better & (move.length < 1e-12)
+        radius = jnp.where(
+            better, jnp.maximum(lanes.radius, 2.0 * move.length), 0.25 * move.length
+        )
         return (
             Lanes(
-                point=jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, point),
+                point=jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, lanes.point),
                 radius=jnp.where(lanes.active, radius, lanes.radius),
-                active=lanes.active & ~done & ~far & ~gone,
+                active=lanes.active & ~done & ~move.far & ~gone,
                 n_iter=lanes.n_iter + lanes.active,
             ),
             trip + 1,
@@ -229,20 +274,8 @@ def evaluate_only(layout: Layout, reml: bool, stats: Statistics, batch: int) -> 
     nothing = jnp.zeros((0, batch))
     result = evaluate(layout, reml, stats, nothing)
     return Lanes(
-        Point(nothing, nothing, jnp.zeros((0, 0, batch)), result),
+        Point(nothing, result),
         radius=jnp.ones(batch),
         active=jnp.zeros(batch, dtype=bool),
         n_iter=jnp.zeros(batch, dtype=jnp.int32),
     )
-
-
-def positive_diagonal(layout: Layout, theta: Array) -> Array:
-    """Flip columns of Lambda so that its diagonal is not negative."""
-    out = []
-    for part, q in zip(layout.theta_slices, layout.term_sizes, strict=True):
-        start = part.start
-        for column in range(q):
-            sign = jnp.where(theta[start] < 0, -1.0, 1.0)
-            out += [sign * theta[start + row] for row in range(q - column)]
-            start += q - column
-    return jnp.stack(out) if out else theta

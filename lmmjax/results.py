@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from .modes import conditional_modes, fitted_matrix, ranef_tables
 from .status import USABLE, Status, names_of
-from .structure import triangle
+from .structure import canonical_theta, triangle
+from .varcorr import term_factors, varcorr_table
 
 if TYPE_CHECKING:
     from .batch import BatchResult
     from .model import Model
     from .single import LmmFit
+
+_PER_RESPONSE = (
+    "_theta", "_sigma", "_objective", "_beta", "_unit_vcov", "_rank", "_gradient_norm", "_lowest",
+    "_n_iter",
+)  # fmt: skip
 
 
 @dataclass
@@ -82,7 +90,9 @@ class FitBatch:
         self.compile_seconds += result.compile_seconds
         back = np.linalg.inv(x_transform) if len(x_transform) else x_transform
         theta = np.empty((len(columns), self.model.layout.n_theta))
-        theta[:, self.model.order.theta] = (out.theta / unit[:, None]).T
+        theta[:, self.model.order.theta] = (
+            canonical_theta(self.model.layout, out.theta) / unit[:, None]
+        ).T
         kept = out.kept.T > 0
         with np.errstate(invalid="ignore", over="ignore"):
             beta = out.fixed.T @ back.T
@@ -164,9 +174,10 @@ class FitBatch:
         singular = np.zeros(len(self.responses), dtype=bool)
         start = 0
         for term in self.model.design.terms:
+            size = np.sqrt(np.mean(term.z**2, axis=0))
             for i, j in triangle(term.n_columns):
                 if i == j:
-                    singular |= np.abs(self._theta[:, start]) < 1e-4
+                    singular |= np.abs(self._theta[:, start]) * size[i] < 1e-4
                 start += 1
         return singular
 
@@ -174,7 +185,8 @@ class FitBatch:
     def singular(self) -> pd.Series:
         """True where some Lambda is rank deficient: the fit lies on the boundary.
 
-        A diagonal entry of Lambda below 1e-4 counts as zero, as in lme4.
+        A diagonal entry of Lambda below 1e-4 (in units of the root mean square of its column
+        of Z, so that rescaling a covariate changes nothing) counts as zero.
         """
         return self._series(self._singular, "singular")
 
@@ -217,16 +229,7 @@ class FitBatch:
 
     def term_covariances(self) -> list[np.ndarray]:
         """Covariance matrix of each random-effects term, (G, q, q), in the design's order."""
-        out, start = [], 0
-        for term in self.model.design.terms:
-            q = term.n_columns
-            factor = np.zeros((len(self.responses), q, q))
-            for i, j in triangle(q):
-                factor[:, i, j] = self._theta[:, start]
-                start += 1
-            factor *= self._sigma[:, None, None]
-            out.append(factor @ np.swapaxes(factor, 1, 2))
-        return out
+        return [factor @ np.swapaxes(factor, 1, 2) for factor in term_factors(self)]
 
     @cached_property
     def varcorr(self) -> pd.DataFrame:
@@ -236,37 +239,7 @@ class FitBatch:
         ``group``, ``name1``, ``name2``, ``vcov`` (variance or covariance), ``sdcor``
         (standard deviation or correlation).
         """
-        labels: list[tuple[str, str | None, str | None]] = []
-        vcov: list[np.ndarray] = []
-        sdcor: list[np.ndarray] = []
-        for term, cov in zip(self.model.design.terms, self.term_covariances(), strict=True):
-            q = term.n_columns
-            sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
-            for i in range(q):
-                labels.append((term.group, term.columns[i], None))
-                vcov.append(cov[:, i, i])
-                sdcor.append(sd[:, i])
-            for j in range(q):
-                for i in range(j + 1, q):
-                    labels.append((term.group, term.columns[j], term.columns[i]))
-                    vcov.append(cov[:, i, j])
-                    with np.errstate(invalid="ignore", divide="ignore"):
-                        sdcor.append(cov[:, i, j] / (sd[:, i] * sd[:, j]))
-        labels.append(("Residual", None, None))
-        vcov.append(self._sigma**2)
-        sdcor.append(self._sigma)
-        total, parts = len(self.responses), len(labels)
-        tile = lambda k: np.tile(np.array([row[k] for row in labels], dtype=object), total)  # noqa: E731
-        return pd.DataFrame(
-            {
-                "response": np.repeat(self.responses.to_numpy(), parts),
-                "group": tile(0),
-                "name1": tile(1),
-                "name2": tile(2),
-                "vcov": np.stack(vcov, axis=1).reshape(-1),
-                "sdcor": np.stack(sdcor, axis=1).reshape(-1),
-            }
-        )
+        return varcorr_table(self)
 
     def variance_partition(self, by: str = "term") -> pd.DataFrame:
         """Fraction of variance per term (or ``by="column"`` of X), rows sum to one.
@@ -293,7 +266,73 @@ class FitBatch:
             }
         )
 
+    # ---- random effects, fitted values ---------------------------------------------------
+
+    def ranef(self) -> dict[str, pd.DataFrame]:
+        """Conditional modes of the random effects.
+
+        Returns
+        -------
+        dict
+            Grouping factor to a DataFrame, responses x (level, effect).  NaN for a level that
+            a response has no observation of, and for responses without estimates.
+        """
+        return ranef_tables(self)
+
+    def fitted(self) -> pd.DataFrame:
+        """Fitted values (fixed and random effects, offset), observations x responses.
+
+        NaN where the response was not observed.
+        """
+        columns = np.arange(len(self))
+        return self._by_observation(fitted_matrix(self, conditional_modes(self), columns))
+
+    def residuals(self) -> pd.DataFrame:
+        """Responses minus fitted values, observations x responses."""
+        return self._by_observation(self.raw_values) - self.fitted()
+
+    def _by_observation(self, values: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(
+            values, index=self.model.design.observations, columns=self.responses
+        )
+
+    # ---- saving --------------------------------------------------------------------------
+
+    def to_parquet(self, directory: str | Path, *, force: bool = False) -> None:
+        """Save everything as Parquet and JSON; see :func:`lmmjax.persistence.save`."""
+        from .persistence import save
+
+        save(self, directory, force=force)
+
+    @classmethod
+    def from_parquet(cls, directory: str | Path) -> FitBatch:
+        """Load what :meth:`to_parquet` saved; see :func:`lmmjax.persistence.load`."""
+        from .persistence import load
+
+        return load(directory)
+
+    def to_tsv(self, directory: str | Path, *, force: bool = False) -> None:
+        """Write the tables as text; see :func:`lmmjax.persistence.write_tables`."""
+        from .persistence import write_tables
+
+        write_tables(self, directory, force=force)
+
     # ---- one response --------------------------------------------------------------------
+
+    def take(self, positions: Any) -> FitBatch:
+        """The fits of some responses, by position."""
+        positions = np.asarray(positions, dtype=np.intp)
+        per_response = {
+            name: getattr(self, name)[positions]
+            for name in (*_PER_RESPONSE, "status_codes", "n_obs")
+        }
+        weights = None if self.weights is None else self.weights[:, positions]
+        raw = self.raw_values[:, positions]
+        values = raw if self.values is self.raw_values else self.values[:, positions]
+        return FitBatch(
+            self.model, self.responses[positions], self.reml, values, raw, weights,
+            **per_response, compile_seconds=self.compile_seconds,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.responses)

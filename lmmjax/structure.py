@@ -136,3 +136,23 @@ def choose_eliminated(groups: Sequence[str], n_levels: Sequence[int]) -> list[in
         return []
     largest = groups[int(np.argmax(n_levels))]
     return [k for k, group in enumerate(groups) if group == largest]
+
+
+#: Columns of Lambda smaller than this (in units of the residual standard deviation) are zero.
+ZERO_COLUMN = 1e-7
+
+
+def canonical_theta(layout: Layout, theta: np.ndarray) -> np.ndarray:
+    """Columns of Lambda flipped to a positive diagonal, negligible ones set to exactly zero.
+
+    ``theta`` is (k, G) in engine order and units.
+    """
+    out = theta.copy()
+    for q, part in zip(layout.term_sizes, layout.theta_slices, strict=True):
+        start = part.start
+        for column in range(q):
+            block = out[start : start + q - column]
+            block *= np.where(block[0] < 0, -1.0, 1.0)
+            block[:, np.abs(block).max(axis=0) < ZERO_COLUMN] = 0.0
+            start += q - column
+    return out

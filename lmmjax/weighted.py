@@ -89,7 +89,7 @@ def prepare_weighted(
 def usable_columns(gram: Array) -> Array:
     """1.0 for each column that is not collinear with those before it: (p, B)."""
     p = gram.shape[0]
-    length = jnp.stack([gram[j, j] for j in range(p)]) if p else gram[:, 0]
+    length = jnp.stack([gram[j, j] for j in range(p)]) if p else jnp.zeros(gram.shape[1:])
 
     def step(j, carry):
         g, kept = carry

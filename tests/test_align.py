@@ -160,7 +160,7 @@ def test_anndata(form, monkeypatch):
     np.testing.assert_array_equal(turned.values, VALUES[::-1])
     assert turned.responses.tolist() == GENES
     np.testing.assert_array_equal(align_expression(adata, layer="double").values, 2 * VALUES)
-    with pytest.raises(AlignmentError, match="in the AnnData object that are not in the sample"):
+    with pytest.raises(AlignmentError, match="in Y that are not in the sample"):
         align_expression(adata, SAMPLES.iloc[:2])
 
 

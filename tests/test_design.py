@@ -45,7 +45,8 @@ def table() -> pd.DataFrame:
         ("~ poly(x, 2) + I(x^3)", ["(Intercept)", "poly(x, 2)1", "poly(x, 2)2", "I(x^3)"]),
         ("~ factor(r, levels = c(2, 0, 1))",
          ["(Intercept)", "factor(r, levels = c(2, 0, 1))0", "factor(r, levels = c(2, 0, 1))1"]),
-        ('~ C(a, Treatment("2"))', ["(Intercept)", 'C(a, Treatment("2"))1', 'C(a, Treatment("2"))3']),
+        ('~ C(a, Treatment("2"))',
+         ["(Intercept)", 'C(a, Treatment("2"))1', 'C(a, Treatment("2"))3']),
         ("~ 0", []),
     ],
 )  # fmt: skip
@@ -177,6 +178,7 @@ def test_response(table):
     data = table.assign(z=table["y"].where(table.index != "s3"))
     with pytest.warns(DroppedRowsWarning, match="1 of 36"):
         design = build_design("I(2*z + 1) ~ x", data, response_values=True)
+    assert design.response is not None
     np.testing.assert_allclose(design.response, 2 * data["z"].dropna() + 1)
     assert design.response_name == "I(2 * z + 1)"
     ignored = build_design("nowhere ~ x", table)
@@ -185,6 +187,7 @@ def test_response(table):
 
 def test_offset(table):
     design = build_design("~ a + offset(x) + offset(2*x)", table)
+    assert design.offset is not None
     np.testing.assert_allclose(design.offset, 3 * table["x"])
     assert build_design("~ a", table).offset is None
 

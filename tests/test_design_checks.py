@@ -35,7 +35,8 @@ def table() -> pd.DataFrame:
         "y": RNG.normal(size=N), "x": x, "g": g, "h": [f"H{9 - int(v[1:])}" for v in g],
         "b": np.tile(list("pqr"), 20), "sex": np.tile(["F", "M"], 30),
         "x2": 2 * x, "near": x + 1e-8 * RNG.normal(size=N), "one": "a", "const": 3.0,
-        "rows": [f"u{i}" for i in range(N)], "zero": 0.0, "text": "t", "pair": np.repeat(np.arange(30), 2),
+        "rows": [f"u{i}" for i in range(N)], "zero": 0.0, "text": "t",
+        "pair": np.repeat(np.arange(30), 2),
         "inf": np.where(np.arange(N) == 7, np.inf, x), "nan": np.where(np.arange(N) < 3, np.nan, x),
         "gna": np.where(np.arange(N) == 4, None, g), "date": pd.Timestamp("2020-01-01"),
         "neg": -np.abs(x), "allnan": np.nan,
@@ -106,7 +107,7 @@ def test_tables_refused(table):
         build_design("~ x", table.iloc[:0])
     with pytest.raises(ShapeError, match="'x' has 3, 'g' has 2"):
         build_design("~ x + (1|g)", {"x": [1, 2, 3], "g": [1, 2]})
-    with pytest.raises(DesignError, match="not unique .*'s0'"):
+    with pytest.raises(DesignError, match=r"not unique .*'s0'"):
         build_design("~ x", pd.concat([table, table]))
     with pytest.raises(DesignError, match="give a pandas DataFrame"):
         build_design("~ x", [1, 2])  # type: ignore[arg-type]
@@ -137,10 +138,15 @@ def test_duplicated_rows_are_fine(table):
     assert build_design("~ x + (1|g)", twice).n == 2 * N
 
 
-def test_unknown_choices(table):
-    for options in ({"na": "keep"}, {"rank_deficient": "ignore"}, {"contrasts": {"sex": "odd"}}):
-        with pytest.raises(DesignError):
-            build_design("~ x + sex", table, **options)
+@pytest.mark.parametrize(
+    "options", [{"na": "keep"}, {"rank_deficient": "ignore"}, {"contrasts": {"sex": "odd"}}]
+)
+def test_unknown_choices(table, options):
+    with pytest.raises(DesignError):
+        build_design("~ x + sex", table, **options)
+
+
+def test_contrasts_that_do_not_fit(table):
     with pytest.raises(FormulaError, match="contrasts are given for 'q'"):
         build_design("~ x", table, contrasts={"q": "sum"})
     with pytest.raises(DesignError, match="need 2 rows"):
@@ -183,8 +189,13 @@ def test_numbers_that_are_numbers(table, formula):
 
 
 def families(count: int, labels: list) -> pd.DataFrame:
-    """Three or so individuals per family, numbered anew in each, four visits."""
-    rows = [(f"f{i:02d}", label) for i in range(count) for label in labels for _ in range(4)]
+    """Two or more individuals per family, numbered anew in each, four visits."""
+    rows = [
+        (f"f{i:02d}", label)
+        for i in range(count)
+        for label in labels[: 2 + i % (len(labels) - 1)]
+        for _ in range(4)
+    ]
     return pd.DataFrame(rows, columns=["family", "individual"])
 
 
@@ -193,6 +204,10 @@ def test_reused_labels(labels):
     data = families(8, labels)
     with pytest.warns(CodingWarning, match=r"\(1 \| family:individual\)"):
         build_design("~ (1|family) + (1|individual)", data)
+    balanced = data.query("individual != @labels[2]")
+    if isinstance(labels[0], int):
+        with pytest.warns(CodingWarning, match=r"\(1 \| family:individual\)"):
+            build_design("~ (1|family) + (1|individual)", balanced)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build_design("~ (1|family/individual)", data)
@@ -201,9 +216,12 @@ def test_reused_labels(labels):
 
 def test_crossed_factors_are_no_reused_labels():
     plates = pd.DataFrame([(p, s) for p in range(1, 25) for s in "ABCDEF"], columns=["p", "s"])
+    pairs = [(f"tissue{t}", f"batch{b}") for t in (1, 2, 3) for b in (1, 2, 3, 4)]
+    tissues = pd.DataFrame(pairs * 5, columns=["tissue", "batch"])
     unique = families(8, [1, 2, 3])
     unique["individual"] = unique["family"] + unique["individual"].astype(str)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build_design("~ (1|p) + (1|s)", plates)
+        build_design("~ (1|tissue) + (1|batch)", tissues)
         build_design("~ (1|family) + (1|individual)", unique)

@@ -53,7 +53,8 @@ def test_gram_matrix(seed, n_terms, p):
     finally:
         identifiability._check_independent = original
     # the columns are orthonormalised again inside, which changes signs only
-    np.testing.assert_allclose(np.abs(seen[0]), np.abs(expected), atol=1e-8 * np.abs(expected).max())
+    tolerance = 1e-8 * np.abs(expected).max()
+    np.testing.assert_allclose(np.abs(seen[0]), np.abs(expected), atol=tolerance)
 
 
 def table() -> pd.DataFrame:

@@ -174,7 +174,8 @@ def test_length_depth_and_growth_are_capped():
     with pytest.raises(FormulaError, match="characters"):
         parse_formula("~ " + "x + " * MAX_LENGTH + "x")
     for deep in ["(" * 200 + "x" + ")" * 200, "-" * 200 + "x", "x" + "^2" * 200,
-                 "log(" * 60 + "x" + ")" * 60, ":".join("x" * 200), "I(" + "x+" * 100 + "x)"]:  # fmt: skip
+                 "log(" * 60 + "x" + ")" * 60, ":".join("x" * 200),
+                 "I(" + "x+" * 100 + "x)"]:  # fmt: skip
         with pytest.raises(FormulaError, match=r"deep|in a row"):
             parse_formula("~ " + deep)
     names = "+".join(f"x{i}" for i in range(60))

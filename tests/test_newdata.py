@@ -37,8 +37,9 @@ def test_the_models_own_rows(design, table):
     rows = [44, 3, 71]
     new = new_design(design, table.iloc[rows], need_response=True)
     np.testing.assert_allclose(new.X, design.X[rows], atol=1e-12)
+    assert new.offset is not None and design.offset is not None and new.response is not None
     np.testing.assert_allclose(new.offset, design.offset[rows])
-    np.testing.assert_allclose(new.response, table["y"].iloc[rows])
+    np.testing.assert_allclose(new.response, table["y"].to_numpy()[rows])
     assert list(new.observations) == rows
     for mine, theirs in zip(new.terms, design.terms, strict=True):
         np.testing.assert_allclose(mine.z, theirs.z[rows], atol=1e-12)
@@ -53,13 +54,13 @@ def test_one_row_with_one_level_of_each_factor(design, table):
 def test_unseen_levels(design, table):
     rows = table.iloc[:3].copy()
     rows.loc[1, "g"] = "elsewhere"
-    with pytest.raises(UnseenLevelError, match="'g': 'elsewhere'|'g:b': 'elsewhere:q'"):
+    with pytest.raises(UnseenLevelError, match=r"'g': 'elsewhere'|'g:b': 'elsewhere:q'"):
         new_design(design, rows)
     new = new_design(design, rows, new_levels="population")
     assert [term.codes[1] for term in new.terms] == [-1, -1]
     assert all(term.codes[0] >= 0 for term in new.terms)
     rows.loc[2, "sex"] = "X"
-    with pytest.raises(UnseenLevelError, match="column 'sex' holds 1 unknown level.*'X'"):
+    with pytest.raises(UnseenLevelError, match=r"column 'sex' holds 1 unknown level.*'X'"):
         new_design(design, rows, new_levels="population")
 
 

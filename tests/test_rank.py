@@ -30,7 +30,8 @@ ONE = np.ones(50)
     ],
 )
 def test_second_column(column, kept):
-    assert independent_columns(np.column_stack([ONE, X, column])).kept.tolist() == [True, True, kept]
+    result = independent_columns(np.column_stack([ONE, X, column]))
+    assert result.kept.tolist() == [True, True, kept]
 
 
 def test_offset_covariate_is_kept_with_an_intercept_in_disguise():

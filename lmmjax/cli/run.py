@@ -76,13 +76,13 @@ def run_fit(
         model, fits = _fit(formula, inputs, options, clock)
         with clock.stage("write"):
             fractions = fits.variance_partition(by=by)
-            statuses = _write_fits(out, fits, fractions)
+            counts = _write_fits(out, fits, fractions)
             if options.figure:
                 _draw(out, "variance_partition.png", fractions)
         model_record = {"formula": formula, "path": model.explain()}
-        record = _record(inputs, options, statuses, warned, clock)
+        record = _record(inputs, options, counts, warned, clock, model.n)
         out.write_json("run.json", {"command": command, **model_record, **record})
-    _summary(inputs, options, statuses, clock)
+    _summary(inputs, options, counts, clock)
     medians = fractions.median().sort_values(ascending=False)
     click.echo(
         "median fraction of variance: "
@@ -108,16 +108,16 @@ def run_lrt(full: str, reduced: str, options: Options, warned: list[str]) -> Non
             table = lmmjax.anova(reduced_fits, full_fits)
         with clock.stage("write"):
             out.write_table("lrt", *_named(table))
-            statuses = _write_fits(out, full_fits, full_fits.variance_partition(by="term"))
+            counts = _write_fits(out, full_fits, full_fits.variance_partition(by="term"))
             if options.figure:
                 _draw(out, "lrt_qq.png", table)
         model_record = {
             "formula": {"full": full, "reduced": reduced},
             "path": {"full": full_model.explain(), "reduced": reduced_model.explain()},
         }
-        record = _record(inputs, options, statuses, warned, clock)
+        record = _record(inputs, options, counts, warned, clock, full_model.n)
         out.write_json("run.json", {"command": "lrt", **model_record, **record})
-    _summary(inputs, options, statuses, clock)
+    _summary(inputs, options, counts, clock)
     click.echo(f"results in {options.out}")
 
 
@@ -145,7 +145,11 @@ def _read(options: Options, clock: Clock) -> Inputs:
         if samples is None:
             raise click.UsageError("--samples is needed unless --expression is an .h5ad file")
         expression = align_expression(
-            Y, samples, layer=options.layer, allow_duplicate_responses=True
+            Y,
+            samples,
+            layer=options.layer,
+            allow_duplicate_responses=True,
+            name=str(options.expression),
         )
         duplicates = duplicated_names(expression.responses)
         if duplicates and not options.allow_duplicate_genes:
@@ -194,28 +198,27 @@ def _fit(formula: str, inputs: Inputs, options: Options, clock: Clock) -> tuple[
         columns=inputs.expression.responses,
         copy=False,
     )
-    more = {"allow_duplicate_responses": True} if options.allow_duplicate_genes else {}
     with clock.stage("fit"):
         fits = model.fit(
             Y,
             reml=options.reml,
             weights=inputs.weights,
             progress=None if options.progress else False,
-            **more,
+            allow_duplicate_responses=options.allow_duplicate_genes,
         )
     clock.move(fits.compile_seconds, "fit", "compile")
     return model, fits
 
 
-def _write_fits(out: Any, fits: Any, fractions: pd.DataFrame) -> dict[str, int]:
-    """Write the tables of a batch of fits; returns the number of genes per status."""
+def _write_fits(out: Any, fits: Any, fractions: pd.DataFrame) -> dict[str, Any]:
+    """Write the tables of a batch of fits; returns the numbers of genes per status and singular."""
     out.write_table("variance_partition", fractions, "gene")
     out.write_table("fixed_effects", fixed_effects(fits.fixef, fits.std_errors))
     out.write_table("varcorr", *_named(fits.varcorr))
     status = fits.status_table()
     out.write_table("status", *_named(status))
     counts = {str(name): int(n) for name, n in status["status"].value_counts().items()}
-    return {**counts, "singular": int(status["singular"].eq(True).sum())}
+    return {"status": counts, "singular": int(status["singular"].eq(True).sum())}
 
 
 def fixed_effects(fixef: pd.DataFrame, std_errors: pd.DataFrame) -> pd.DataFrame:
@@ -249,9 +252,10 @@ def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
 def _record(
     inputs: Inputs,
     options: Options,
-    statuses: dict[str, int],
+    counts: dict[str, Any],
     warned: list[str],
     clock: Clock,
+    n_fitted: int,
 ) -> dict[str, Any]:
     import jax
 
@@ -265,10 +269,10 @@ def _record(
         "expression": str(options.expression),
         "samples": None if options.samples is None else str(options.samples),
         "weights": options.weights,
-        "sizes": {"genes": n_genes, "samples": n_samples},
+        "sizes": {"genes": n_genes, "samples": n_samples, "samples_fitted": n_fitted},
         "estimation": "REML" if options.reml else "ML",
         "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
-        "status": statuses,
+        **counts,
         "warnings": list(warned),
         "seconds": clock.record(),
     }
@@ -286,11 +290,12 @@ def _draw(out: Any, name: str, table: pd.DataFrame) -> None:
     figure.savefig(out.reserve(name), format="png", dpi=150)
 
 
-def _summary(inputs: Inputs, options: Options, statuses: dict[str, int], clock: Clock) -> None:
+def _summary(inputs: Inputs, options: Options, counts: dict[str, Any], clock: Clock) -> None:
     n_samples, n_genes = inputs.expression.values.shape
     seconds = clock.record()
     total = seconds.pop("total")
     stages = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
     click.echo(f"{n_genes:,} genes x {n_samples:,} samples in {total:.2f} s ({stages})")
-    counts = ", ".join(f"{name} {count:,}" for name, count in statuses.items())
-    click.echo(f"{'REML' if options.reml else 'ML'} fits: {counts}")
+    statuses = ", ".join(f"{name} {count:,}" for name, count in counts["status"].items())
+    estimation = "REML" if options.reml else "ML"
+    click.echo(f"{estimation} fits: {statuses}; singular {counts['singular']:,}")

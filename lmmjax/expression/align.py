@@ -48,6 +48,7 @@ def align_expression(
     *,
     layer: str | None = None,
     allow_duplicate_responses: bool = False,
+    name: str = "Y",
 ) -> AlignedExpression:
     """Bring responses into the order of the sample table.
 
@@ -64,6 +65,8 @@ def align_expression(
         Layer of an AnnData to take instead of ``X``.
     allow_duplicate_responses : bool
         Whether names of responses may repeat.
+    name : str
+        What messages call `Y`.
 
     Returns
     -------
@@ -98,18 +101,18 @@ def align_expression(
     if layer is not None and not is_anndata(Y):
         raise AlignmentError(f"layer={layer!r} is for an AnnData; Y is a {type(Y).__name__}")
     if isinstance(Y, pd.DataFrame):
-        values, responses = _aligned_frame(Y, names)
+        values, responses = _aligned_frame(Y, names, name)
     elif is_anndata(Y):
-        order = sample_order(Y.obs_names, names, "the AnnData object")
+        order = sample_order(Y.obs_names, names, name)
         values, responses = dense_values(Y, layer, order), Y.var_names
     elif isinstance(Y, pd.Series):
         if not pd.api.types.is_numeric_dtype(Y.dtype):
             raise DTypeError(f"the response {Y.name!r} is not numeric ({Y.dtype})")
-        order = sample_order(Y.index, names, "the response")
+        order = sample_order(Y.index, names, name)
         values = Y.to_numpy(dtype=np.float64, na_value=np.nan)[order][:, np.newaxis]
         responses = pd.Index(["y" if Y.name is None else Y.name])
     else:
-        values = _positional(Y, len(names), "Y")
+        values = _positional(Y, len(names), name)
         values = values[:, np.newaxis] if values.ndim == 1 else values
         responses = pd.RangeIndex(values.shape[1])
     if not allow_duplicate_responses and (duplicates := duplicated_names(responses)):
@@ -216,9 +219,7 @@ def _matching_responses(values: np.ndarray, responses: pd.Index, wanted: pd.Inde
     return values[:, order]
 
 
-def _aligned_frame(
-    frame: pd.DataFrame, names: pd.Index, what: str = "Y"
-) -> tuple[np.ndarray, pd.Index]:
+def _aligned_frame(frame: pd.DataFrame, names: pd.Index, what: str) -> tuple[np.ndarray, pd.Index]:
     """Values of a DataFrame, (n_obs, other axis), and the labels of the other axis."""
     axis = sample_axis(frame, names, what)
     order = sample_order(frame.axes[axis], names, what)

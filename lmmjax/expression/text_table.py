@@ -225,7 +225,10 @@ def _complaint(cell: str) -> str:
         return f"{cell!r} is beyond the range of a 64-bit number"
     if _DECIMAL_COMMA.fullmatch(cell.strip()):
         return f"{cell!r} is not a number; write it with a decimal point"
-    return f"{cell!r} is not a number; write NA if it is missing, or drop the column"
+    return (
+        f"{cell!r} is not a number; write NA if it is missing, or leave the column out "
+        "(drop_columns=, --drop-column)"
+    )
 
 
 def _records(path: Path, header: Header) -> Iterator[tuple[str, list[str], int]]:

@@ -1,0 +1,232 @@
+"""Likelihood-ratio tests between fits: :func:`anova` and :func:`lrtest`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from lmmjax.errors import LmmError, RefitWarning
+from lmmjax.inference.comparison import (
+    Comparison,
+    check_comparable,
+    compare,
+    fixed_parts_differ,
+    one_response,
+    refit_ml,
+    table,
+)
+from lmmjax.inference.multiplicity import benjamini_hochberg
+from lmmjax.results import FitBatch
+
+if TYPE_CHECKING:
+    from lmmjax.single import LmmFit
+
+
+def anova(
+    *fits: FitBatch | LmmFit, refit: bool = True, allow_not_converged: bool = False
+) -> pd.DataFrame:
+    """Likelihood-ratio tests between nested models.
+
+    Parameters
+    ----------
+    *fits : two FitBatch, or two or more LmmFit
+        Fits of the same values at the same observations, in any order; the one with fewer
+        parameters is the null model. Whether it is nested in the other is checked by the
+        spaces that the models span, not by names.
+    refit : bool
+        REML fits whose fixed effects differ are refitted by ML, which a warning says (False: an
+        error). For `LmmFit`, every REML fit is, as lme4's ``anova`` does; False keeps REML.
+    allow_not_converged : bool
+        Give p-values for fits that have not converged, too.
+
+    Returns
+    -------
+    DataFrame
+        Of two `FitBatch`, one row per response:
+
+        - ``loglik0``, ``loglik1``: (restricted) log-likelihoods;
+        - ``df0``, ``df1``: numbers of parameters;
+        - ``chisq``, ``df``: twice the difference of the former, difference of the latter;
+        - ``p_chisq``: upper tail of the plain chi-square;
+        - ``p_value``: under the right null;
+        - ``fdr``: Benjamini-Hochberg adjusted ``p_value``, over the responses that have one;
+        - ``null``: the right null, such as ``"0.5 chisq(0) + 0.5 chisq(1)"``;
+        - ``status``: ``"ok"``; ``"failed_fit"`` where a fit has not converged, or the larger
+          model fits worse than the smaller beyond rounding; ``"not_estimable"`` where missing
+          values make the models the same. The last two have no p-value.
+
+        Of `LmmFit`, one row per model, indexed by its formula, with the columns of R's table
+        (``Chisq``, ``Df`` and ``Pr(>Chisq)`` against the row above), then ``p_value`` and
+        ``null``.
+
+    Raises
+    ------
+    NestingError
+        Neither model is a special case of the other, or REML fits cannot be compared as they are.
+    AlignmentError, ShapeError
+        The fits are of different responses, observations, values or weights.
+
+    Notes
+    -----
+    The right null is a chi-square where only fixed effects, or covariances among effects that
+    have a variance, are added. An added variance lies on its boundary under the null, and the
+    statistic follows a mixture of chi-squares (Self & Liang 1987): half chisq(0), half chisq(1)
+    for one variance; half chisq(q), half chisq(q + 1) for one more effect in a term of q (Stram
+    & Lee 1994); weights from the information at the smaller fit for two or three variances, or
+    a new term of two effects. For other cones the largest possible mixture is used and ``null``
+    begins with "at most": those p-values are conservative. Fixed effects tested at the same time
+    add their degrees of freedom to every component. Variances of the smaller model are taken to
+    be positive. All this holds for many levels: with few, tests of fixed effects reject too
+    often under ML, and tests of variances somewhat too rarely.
+
+    Examples
+    --------
+    >>> import lmmjax
+    >>> data = lmmjax.datasets.load_sleepstudy()
+    >>> y = data[["Reaction"]].to_numpy()
+    >>> small, large = (lmmjax.compile(f, data).fit(y, reml=False) for f in
+    ...                 ("~ Days + (1 | Subject)", "~ Days + (Days | Subject)"))
+    >>> lmmjax.anova(small, large)[["chisq", "df", "null"]].round(3).iloc[0].tolist()
+    [42.139, 2, '0.5 chisq(1) + 0.5 chisq(2)']
+    """
+    if len(fits) < 2:
+        raise LmmError("anova compares at least two fits")
+    batches = [fit for fit in fits if isinstance(fit, FitBatch)]
+    if len(batches) == len(fits) == 2:
+        return _batch_table(batches[0], batches[1], refit, allow_not_converged)
+    if batches:
+        raise LmmError("anova compares two FitBatch, or fits of one response: fits0[gene], ...")
+    singles = [_as_batch(fit) for fit in fits]
+    for other in singles[1:]:
+        check_comparable(singles[0], other)
+    if refit:
+        singles = _refit(singles)
+    singles.sort(key=_parameters)
+    return _r_table(singles, allow_not_converged)
+
+
+def lrtest(m0: LmmFit, m1: LmmFit) -> pd.DataFrame:
+    """Likelihood-ratio test of two fits as they are, the table of R's ``lmtest::lrtest``.
+
+    Parameters
+    ----------
+    m0, m1 : LmmFit
+        In any order.
+
+    Returns
+    -------
+    DataFrame
+        One row per model, the smaller first: ``#Df``, ``LogLik``, ``Df``, ``Chisq``,
+        ``Pr(>Chisq)`` (plain chi-square), ``p_value`` (right null) and ``null``.
+
+    Raises
+    ------
+    NestingError, AlignmentError, ShapeError
+        As :func:`anova` with ``refit=False``.
+
+    Examples
+    --------
+    >>> import lmmjax
+    >>> data = lmmjax.datasets.load_sleepstudy()
+    >>> small = lmmjax.lmer("Reaction ~ Days + (1 | Subject)", data)
+    >>> large = lmmjax.lmer("Reaction ~ Days + (Days | Subject)", data)
+    >>> float(lmmjax.lrtest(small, large)["Chisq"].iloc[1].round(3))
+    42.837
+    """
+    result = compare(_as_batch(m0), _as_batch(m1))
+    rows = _rows([result])
+    return pd.DataFrame(
+        {
+            "#Df": rows["npar"],
+            "LogLik": [result.loglik0[0], result.loglik1[0]],
+            "Df": rows["Df"],
+            "Chisq": rows["Chisq"],
+            "Pr(>Chisq)": rows["Pr(>Chisq)"],
+            "p_value": rows["p_value"],
+            "null": rows["null"],
+        },
+        index=_formulas([result.smaller, result.larger]),
+    )
+
+
+def _batch_table(
+    first: FitBatch, second: FitBatch, refit: bool, allow_not_converged: bool
+) -> pd.DataFrame:
+    check_comparable(first, second)
+    pair = [first, second]
+    if refit and (first.reml or second.reml):
+        if first.reml != second.reml or fixed_parts_differ(first, second):
+            pair = _refit(pair)
+    result = compare(pair[0], pair[1], allow_not_converged)
+    return table(result, benjamini_hochberg(result.p_value))
+
+
+def _refit(fits: list[FitBatch]) -> list[FitBatch]:
+    formulas = [repr(f.model.formula) for f in fits if f.reml]
+    if not formulas:
+        return fits
+    warnings.warn(
+        f"refitted by ML, because log-likelihoods of REML fits depend on the fixed effects: "
+        f"{' and '.join(formulas)}; refit=False keeps REML",
+        RefitWarning,
+        stacklevel=4,
+    )
+    return [refit_ml(f) if f.reml else f for f in fits]
+
+
+# ---- one response -------------------------------------------------------------------------
+
+
+def _as_batch(fit: Any) -> FitBatch:
+    batch = getattr(fit, "fits", None)
+    if not isinstance(batch, FitBatch):
+        raise LmmError(f"anova compares fits of lmmjax, not {type(fit).__name__}")
+    return one_response(batch, int(fit.index))
+
+
+def _parameters(fits: FitBatch) -> int:
+    return fits.model.design.rank + fits.model.layout.n_theta + 1
+
+
+def _formulas(fits: list[FitBatch]) -> pd.Index:
+    return pd.Index([f.model.formula for f in fits], name="model")
+
+
+def _rows(results: list[Comparison]) -> dict[str, Any]:
+    """Columns of successive tests; the first row, which is tested against none, is missing."""
+    fits = [results[0].smaller, *(r.larger for r in results)]
+    nan = [np.nan]
+    return {
+        "npar": [_parameters(f) for f in fits],
+        "Chisq": nan + [r.chisq[0] for r in results],
+        "Df": pd.array([pd.NA, *(int(r.df[0]) for r in results)], dtype="Int64"),
+        "Pr(>Chisq)": nan + [r.p_chisq[0] for r in results],
+        "p_value": nan + [r.p_value[0] for r in results],
+        "null": ["", *(r.null[0] for r in results)],
+    }
+
+
+def _r_table(fits: list[FitBatch], allow_not_converged: bool) -> pd.DataFrame:
+    results = [
+        compare(a, b, allow_not_converged) for a, b in zip(fits[:-1], fits[1:], strict=True)
+    ]
+    rows = _rows(results)
+    number = lambda name: [cast(float, getattr(f, name).iloc[0]) for f in fits]  # noqa: E731
+    return pd.DataFrame(
+        {
+            "npar": rows["npar"],
+            "AIC": number("aic"),
+            "BIC": number("bic"),
+            "logLik": number("loglik"),
+            "deviance": number("objective"),
+            "Chisq": rows["Chisq"],
+            "Df": rows["Df"],
+            "Pr(>Chisq)": rows["Pr(>Chisq)"],
+            "p_value": rows["p_value"],
+            "null": rows["null"],
+        },
+        index=_formulas(fits),
+    )

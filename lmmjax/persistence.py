@@ -1,0 +1,343 @@
+"""Saving fits: Parquet and JSON to load again, TSV to read elsewhere.  Nothing is pickled.
+
+A saved batch is a directory of three files: ``responses.parquet`` (one row per response:
+values and estimates), ``samples.parquet`` (the columns the formula reads, from which the model
+is built again) and ``fits.json`` (formula, options, names).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .design import Design, build_design
+from .errors import LmmWarning, OutputError, TableError
+from .expression.write import OutputDirectory
+from .formula_contrasts import ContrastLike
+from .formula_functions import ContrastChoice
+from .modes import common_weights
+from .status import STATUSES, names_of
+
+if TYPE_CHECKING:
+    from .results import FitBatch
+
+FORMAT = "lmmjax fits"
+FORMAT_VERSION = 1
+_LABEL = "response"
+_LABEL_TYPES = ("string", "integer", "floating", "boolean", "empty")
+
+
+def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
+    """Save fits, values and model in a directory.
+
+    The files appear together or not at all, also if the process is killed.
+
+    Parameters
+    ----------
+    fits
+        Fitted responses.
+    directory
+        Made if it does not exist.
+    force
+        Replace what an earlier call saved there.
+
+    Raises
+    ------
+    OutputError
+        Results are there already, the directory cannot be written to, or a label or a column
+        of the sample table has no counterpart in Parquet.
+
+    Examples
+    --------
+    >>> import lmmjax, tempfile
+    >>> data = lmmjax.datasets.load_sleepstudy()
+    >>> fit = lmmjax.lmer("Reaction ~ Days + (1 | Subject)", data)
+    >>> path = tempfile.mkdtemp()
+    >>> fit.fits.to_parquet(path)
+    >>> bool(lmmjax.FitBatch.from_parquet(path)["Reaction"].sigma == fit.sigma)
+    True
+    """
+    from . import __version__
+
+    model, design = fits.model, fits.model.design
+    identity = secrets.token_hex(8)
+    common = common_weights(fits)
+    samples = {f"column {k}": design.spec.table[c] for k, c in enumerate(design.spec.table)}
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "lmmjax": __version__,
+        "identity": identity,
+        "formula": model.formula,
+        "reml": fits.reml,
+        "contrasts": {k: _contrast_to_json(v) for k, v in design.spec.encoder.contrasts.items()},
+        "sample_columns": list(design.spec.table.columns),
+        "sample_names": _labels(model.samples, "sample names"),
+        "observations_kept": design.kept.tolist(),
+        "common_weights": None if common is None else common.tolist(),
+        "response_index": _labels(fits.responses[:0], "names of responses"),
+        "fixed_names": list(design.fixed_names),
+        "theta_names": list(model.theta_names),
+        "fixed_kept": design.fixed_kept.tolist(),
+    }
+    arrays = {
+        "value": fits.raw_values.T,
+        "theta": fits._theta,
+        "beta": fits._beta,
+        "unit_vcov": fits._unit_vcov.reshape(len(fits), -1),
+    }
+    if fits.weights is not None and common is None:
+        arrays["weight"] = fits.weights.T
+    columns = {
+        _LABEL: _label_array(fits.responses, "names of responses"),
+        "status": names_of(fits.status_codes).astype(str),
+        "n_obs": fits.n_obs, "n_iter": fits._n_iter, "sigma": fits._sigma,
+        "objective": fits._objective, "rank": fits._rank,
+        "gradient_norm": fits._gradient_norm, "min_hessian_eigenvalue": fits._lowest,
+    }  # fmt: skip
+    with OutputDirectory(
+        directory, ("responses", "samples", "fits"), format="parquet", force=force
+    ) as out:
+        if not force and (Path(directory) / "fits.json").exists():
+            raise OutputError(f"{directory} holds saved fits already; pass force=True to replace")
+        _write(out.reserve("responses.parquet"), columns, arrays, identity)
+        _write(out.reserve("samples.parquet"), samples, {}, identity)
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        out.reserve("fits.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load(directory: str | Path) -> FitBatch:
+    """Load what :func:`save` saved; everything a fresh fit can do works.
+
+    Raises
+    ------
+    TableError
+        The files are missing, damaged, from different calls, or of a newer format.
+    """
+    from .model import Model
+    from .results import FitBatch
+
+    directory = Path(directory)
+    content = _read_json(directory / "fits.json")
+    samples, _ = _read(directory / "samples.parquet", content["identity"])
+    table, arrays = _read(directory / "responses.parquet", content["identity"])
+    design = _rebuild_design(content, samples, directory)
+    model = Model(design, _index(content["sample_names"], None))
+    total, p = len(table), design.rank
+    responses = _index(content["response_index"], table[_LABEL].to_list())
+    empty = np.empty((total, 0))
+    raw = np.ascontiguousarray(arrays["value"].T)
+    values = raw if design.offset is None else raw - design.offset[:, None]
+    weights = None
+    if "weight" in arrays:
+        weights = np.ascontiguousarray(arrays["weight"].T)
+    elif content["common_weights"] is not None:
+        common = np.array(content["common_weights"], dtype=float)
+        weights = np.broadcast_to(common[:, None], raw.shape)
+    code = {status.value: status.code for status in STATUSES}
+
+    def column(name: str, dtype: type) -> np.ndarray:
+        return table[name].to_numpy(dtype=dtype).copy()
+
+    return FitBatch(
+        model, responses, content["reml"], values, raw, weights,
+        status_codes=np.array([code[text] for text in table["status"]], dtype=np.int8),
+        n_obs=column("n_obs", np.int64),
+        _theta=arrays.get("theta", empty),
+        _sigma=column("sigma", float),
+        _objective=column("objective", float),
+        _beta=arrays.get("beta", empty),
+        _unit_vcov=arrays.get("unit_vcov", empty).reshape(total, p, p),
+        _rank=column("rank", float),
+        _gradient_norm=column("gradient_norm", float),
+        _lowest=column("min_hessian_eigenvalue", float),
+        _n_iter=column("n_iter", np.int64),
+    )  # fmt: skip
+
+
+def write_tables(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
+    """Write ``variance_partition``, ``fixed_effects``, ``theta``, ``varcorr`` and ``status``.
+
+    Parameters
+    ----------
+    fits
+        Fitted responses.
+    directory
+        Made if it does not exist; the five ``.tsv`` files appear in it together.
+    force
+        Replace tables that are there already.
+
+    Raises
+    ------
+    OutputError
+        Tables are there already, or the directory cannot be written to.
+    """
+    p = fits.fixef.shape[1]
+    fixed = pd.DataFrame(
+        {
+            _LABEL: fits.responses.repeat(p),
+            "coefficient": np.tile(np.asarray(fits.fixef.columns, dtype=object), len(fits)),
+            "estimate": fits.fixef.to_numpy().ravel(),
+            "std_error": fits.std_errors.to_numpy().ravel(),
+        }
+    )
+    by_response = {
+        "variance_partition": fits.variance_partition(),
+        "theta": fits.theta,
+        "status": fits.status_table(),
+    }
+    tidy = {"fixed_effects": fixed, "varcorr": fits.varcorr}
+    with OutputDirectory(directory, (*by_response, *tidy), format="tsv", force=force) as out:
+        for name, frame in by_response.items():
+            out.write_table(name, frame, _LABEL)
+        for name, frame in tidy.items():
+            out.write_table(name, frame)
+
+
+# ---- the model ---------------------------------------------------------------------------
+
+
+def _rebuild_design(content: dict[str, Any], samples: pd.DataFrame, directory: Path) -> Design:
+    kept = np.array(content["observations_kept"], dtype=bool)
+    names = _index(content["sample_names"], None)
+    samples = samples.set_axis(content["sample_columns"], axis=1).set_axis(names[kept], axis=0)
+    contrasts = {k: _contrast_from_json(v) for k, v in content["contrasts"].items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LmmWarning)  # given when the model was first built
+        design = build_design(content["formula"], samples, contrasts=contrasts, checks=False)
+    same = (
+        list(design.fixed_names) == content["fixed_names"]
+        and design.fixed_kept.tolist() == content["fixed_kept"]
+    )
+    if not same:
+        raise TableError(
+            f"{directory}: this version of lmmjax codes the model differently from version "
+            f"{content['lmmjax']}, which saved it; fit it again"
+        )
+    return replace(design, kept=kept, n_dropped=int((~kept).sum()))
+
+
+def _contrast_to_json(choice: ContrastLike) -> dict[str, Any]:
+    if isinstance(choice, str):
+        return {"name": choice}
+    if isinstance(choice, ContrastChoice):
+        return {"kind": choice.kind, "reference": choice.reference}
+    if isinstance(choice, pd.DataFrame):
+        return {
+            "levels": [str(label) for label in choice.index],
+            "columns": [str(label) for label in choice.columns],
+            "matrix": choice.to_numpy(dtype=float).tolist(),
+        }
+    return {"matrix": np.asarray(choice, dtype=float).tolist()}
+
+
+def _contrast_from_json(content: dict[str, Any]) -> ContrastLike:
+    if "name" in content:
+        return content["name"]
+    if "kind" in content:
+        return ContrastChoice(content["kind"], content["reference"])
+    matrix = np.array(content["matrix"], dtype=float)
+    if "levels" in content:
+        return pd.DataFrame(matrix, index=content["levels"], columns=content["columns"])
+    return matrix
+
+
+# ---- files -------------------------------------------------------------------------------
+
+
+def _label_array(labels: pd.Index, what: str) -> Any:
+    import pyarrow as pa
+
+    if isinstance(labels, pd.MultiIndex) or (
+        pd.api.types.infer_dtype(labels, skipna=False) not in _LABEL_TYPES
+    ):
+        raise OutputError(f"{what} have to be text or numbers to be saved; convert them to str")
+    return pa.array(labels.tolist())
+
+
+def _labels(labels: pd.Index, what: str) -> dict[str, Any]:
+    _label_array(labels, what)
+    name = None if labels.name is None else str(labels.name)
+    return {"values": labels.tolist(), "dtype": str(labels.dtype), "name": name}
+
+
+def _index(content: dict[str, Any], values: list[Any] | None) -> pd.Index:
+    """An index as it was; ``values`` where they are stored elsewhere."""
+    labels = content["values"] if values is None else values
+    dtype = content["dtype"]
+    known = dtype in ("object", "string", "str", "bool") or dtype.startswith(
+        ("int", "uint", "float")
+    )
+    return pd.Index(labels, dtype=_dtype(dtype) if known else None, name=content["name"])
+
+
+def _dtype(name: str) -> Any:
+    if name == "str":  # the default text type of pandas 3, which pandas 2 does not know
+        return None
+    return name
+
+
+def _write(
+    path: Path, columns: dict[str, Any], arrays: dict[str, np.ndarray], identity: str
+) -> None:
+    """Columns as they are, arrays (rows, k) as lists of k numbers per row."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    fields: dict[str, Any] = {}
+    for name, values in columns.items():
+        try:
+            fields[name] = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            label = getattr(values, "name", name)
+            raise OutputError(
+                f"column {label!r} cannot be saved as Parquet ({error}); convert it to text"
+            ) from None
+    for name, values in arrays.items():
+        if values.shape[1]:
+            flat = pa.array(np.ascontiguousarray(values, dtype=float).ravel())
+            fields[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    table = pa.table(fields).replace_schema_metadata({"lmmjax": identity})
+    parquet.write_table(table, path)
+
+
+def _read(path: Path, identity: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Columns as a DataFrame, lists as arrays (rows, k)."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TableError(f"{path} cannot be read: {error}") from None
+    found = (table.schema.metadata or {}).get(b"lmmjax", b"").decode()
+    if found != identity:
+        raise TableError(f"{path} does not belong to the fits.json beside it; fit again")
+    arrays = {}
+    for field in table.schema:
+        if pa.types.is_fixed_size_list(field.type):
+            column = table.column(field.name).combine_chunks()
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            arrays[field.name] = flat.reshape(len(table), field.type.list_size).copy()
+    return table.drop_columns(list(arrays)).to_pandas(), arrays
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise TableError(f"{path} does not describe saved fits")
+    if content["format_version"] > FORMAT_VERSION:
+        raise TableError(
+            f"{path} was saved by lmmjax {content['lmmjax']}, in a newer format; update lmmjax"
+        )
+    return content

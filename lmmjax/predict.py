@@ -1,0 +1,148 @@
+"""Predictions of one fit at new observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .design import Design
+from .design_rows import listed
+from .errors import FormulaError, LmmError, UnseenLevelError
+from .formula import parse_formula
+from .formula_functions import columns_read
+from .newdata import new_design
+
+if TYPE_CHECKING:
+    from .lmm_fit import LmmFit
+
+#: Spellings of "no random effects".
+POPULATION = ("none", "~0", "~ 0", "NA")
+#: A row of X this far (relative) outside the rows seen by a response is not estimable.
+ESTIMABLE = 1e-7
+
+
+def predict(
+    fit: LmmFit,
+    newdata: pd.DataFrame | Mapping[str, Any] | None = None,
+    re_form: str | None = None,
+    new_levels: str = "error",
+) -> pd.Series:
+    """See :meth:`lmmjax.lmm_fit.LmmFit.predict`."""
+    if new_levels not in ("error", "population", "missing"):
+        raise LmmError(
+            f"new_levels is 'error', 'population' or 'missing', not {new_levels!r}"
+        )
+    selected = _selected_terms(fit.model.design, re_form)
+    if newdata is None:
+        return _at_own_observations(fit, selected)
+    design = _narrowed(fit.model.design, selected)
+    # unknown levels are told apart below: a level can be new to one response only
+    new = new_design(design, newdata, new_levels="population", random=bool(selected))
+    out = new.X @ np.nan_to_num(fit._beta)
+    if np.isnan(fit._beta).any():
+        out[~_estimable(fit, new.X)] = np.nan
+    if new.offset is not None:
+        out = out + new.offset
+    for k, term in zip(selected, new.terms, strict=True):
+        modes = fit._modes.terms[k][0]
+        known = np.append(~np.isnan(modes).any(axis=1), False)
+        unseen = ~known[term.codes] & ~np.isnan(term.z).any(axis=1)
+        if unseen.any() and new_levels == "error":
+            _refuse_new_levels(fit, k, newdata, term.codes, unseen)
+        lookup = np.vstack([np.nan_to_num(modes), np.zeros(term.z.shape[1])])
+        out = out + np.sum(term.z * lookup[term.codes], axis=1)
+        if new_levels == "missing":
+            out[unseen] = np.nan
+    return pd.Series(out, index=new.observations, name=fit.response)
+
+
+def _selected_terms(design: Design, re_form: str | None) -> list[int]:
+    """Positions of the random-effects terms that ``re_form`` names."""
+    if re_form is None:
+        return list(range(len(design.terms)))
+    if not isinstance(re_form, str):
+        raise FormulaError("re_form is None, 'none', or a formula such as '~ (1 | group)'")
+    if re_form in POPULATION:
+        return []
+    parsed = parse_formula(re_form)
+    if parsed.response is not None or parsed.offsets or any(
+        term.variables for term in parsed.fixed_terms
+    ):
+        raise FormulaError(
+            f"re_form {re_form!r} names random-effects terms only: '~ (1 | group)'"
+        )
+    selected = []
+    for bar in parsed.bars:
+        matching = [
+            k
+            for k, term in enumerate(design.terms)
+            if term.group == bar.group_label and term.lhs == bar.lhs
+        ]
+        if not matching:
+            have = listed([term.label for term in design.terms])
+            raise FormulaError(f"re_form has {bar.text}, which is not in the model; it has {have}")
+        selected += matching
+    return sorted(selected)
+
+
+def _narrowed(design: Design, selected: list[int]) -> Design:
+    """The design with some of its random-effects terms, and the columns these need."""
+    terms = tuple(design.terms[k] for k in selected)
+    parsed = design.parsed
+    nodes = [v for term in parsed.fixed_terms for v in term.variables]
+    nodes += [v for term in terms for t in term.bar.terms for v in t.variables]
+    nodes += parsed.offset_nodes
+    wanted = {name.name for node in nodes for name in columns_read(node)}
+    wanted |= {name for term in terms for name in term.bar.group}
+    columns = tuple(name for name in parsed.columns if name.name in wanted)
+    return replace(design, terms=terms, parsed=replace(parsed, columns=columns))
+
+
+def _at_own_observations(fit: LmmFit, selected: list[int]) -> pd.Series:
+    """Predictions at the rows used: X beta as the engine has it, without loss of digits."""
+    design = fit.model.design
+    out = fit._modes.linear[:, 0].copy()
+    for k in selected:
+        term, modes = design.terms[k], fit._modes.terms[k][0]
+        out += np.sum(term.z * modes[term.codes], axis=1)
+    if design.offset is not None:
+        out += design.offset
+    return fit._on_observations(out)
+
+
+def _estimable(fit: LmmFit, x: np.ndarray) -> np.ndarray:
+    """Rows of x that are combinations of the rows of X which this response has.
+
+    A coefficient that the response's own observations do not determine is left out of the
+    fit; where it would matter, there is no prediction.
+    """
+    own = fit.model.design.X[fit._seen]
+    scale = np.sqrt(np.mean(fit.model.design.X**2, axis=0))
+    _, s, vt = np.linalg.svd(own / scale, full_matrices=True)
+    rank = int(np.sum(s > ESTIMABLE * s.max(initial=0.0)))
+    outside = (x / scale) @ vt[rank:].T
+    size = np.linalg.norm(x / scale, axis=1)
+    return ~(np.linalg.norm(outside, axis=1) > ESTIMABLE * np.maximum(size, 1.0))
+
+
+def _refuse_new_levels(
+    fit: LmmFit,
+    k: int,
+    newdata: pd.DataFrame | Mapping[str, Any],
+    codes: np.ndarray,
+    unseen: np.ndarray,
+) -> None:
+    term = fit.model.design.terms[k]
+    known = sorted({term.levels[code] for code in codes[unseen] if code >= 0})
+    if known:  # in the model, but not among this response's observations
+        raise UnseenLevelError(
+            f"level(s) of the grouping factor {term.group!r} without an observation of "
+            f"{fit.response!r}: {listed(known)}; use new_levels='population' to predict them "
+            "without a random effect, or 'missing' for NaN"
+        )
+    new_design(_narrowed(fit.model.design, [k]), newdata, new_levels="error")
+    raise AssertionError("unreachable: new_design names the unknown levels")  # pragma: no cover

@@ -1,0 +1,39 @@
+"""New responses drawn from a fitted model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .errors import LmmError
+from .varcorr import term_factors
+
+if TYPE_CHECKING:
+    from .lmm_fit import LmmFit
+
+
+def simulate(fit: LmmFit, n: int = 1, seed: int | np.random.Generator = 0) -> pd.DataFrame:
+    """See :meth:`lmmjax.lmm_fit.LmmFit.simulate`."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+        raise LmmError(f"n={n!r}: give the number of responses to simulate, 0 or more")
+    rng = np.random.default_rng(seed)
+    model, design = fit.model, fit.model.design
+    mean = fit._modes.linear[:, 0]
+    if design.offset is not None:
+        mean = mean + design.offset
+    weights = np.ones(design.n)
+    if fit.fits.weights is not None:
+        weights = np.where(fit._seen, fit.fits.weights[:, fit.index], 1.0)
+    draws = rng.standard_normal((design.n, n)) * (fit.sigma / np.sqrt(weights))[:, None]
+    draws += mean[:, None]
+    for term, factor in zip(design.terms, term_factors(fit.fits), strict=True):
+        b = rng.standard_normal((term.n_levels, n, term.n_columns)) @ factor[fit.index].T
+        for column in range(term.n_columns):
+            draws += term.z[:, column, None] * b[term.codes, :, column]
+    draws[~fit._seen] = np.nan
+    out = np.full((len(model.samples), n), np.nan)
+    out[design.kept] = draws
+    columns = pd.Index([f"sim_{k + 1}" for k in range(n)])
+    return pd.DataFrame(out, index=model.samples, columns=columns)

@@ -1,0 +1,106 @@
+"""One response: :func:`lmer` fits it, :class:`~lmmjax.lmm_fit.LmmFit` is what it returns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .design import build_design
+from .design_rows import as_table
+from .errors import FitWarning, FormulaError
+from .expression.align import AlignedExpression, align_weights
+from .fit import check_single
+from .lmm_fit import LmmFit
+from .model import Model
+
+__all__ = ["LmmFit", "lmer"]
+
+
+def lmer(
+    formula: str,
+    data: pd.DataFrame | Mapping[str, Any],
+    reml: bool = True,
+    weights: Any = None,
+    *,
+    na: str = "drop",
+    contrasts: Mapping[str, Any] | None = None,
+    rank_deficient: str = "drop",
+) -> LmmFit:
+    """Fit a linear mixed model to one response.
+
+    Parameters
+    ----------
+    formula
+        lme4 syntax with a response: ``"Reaction ~ Days + (Days | Subject)"``.
+    data
+        One row per observation.
+    reml
+        Restricted (default) or ordinary maximum likelihood.
+    weights
+        Prior weights, an array or Series with one per row, or the name of a column: residual
+        variance is sigma^2 / weight.  Weight 0 excludes a row.
+    na
+        Rows with missing values: ``"drop"`` (said in a warning) or ``"raise"``.
+    contrasts
+        Coding of factors by column name.
+    rank_deficient
+        ``"drop"`` linearly dependent fixed effects (said in a warning), or ``"error"``.
+
+    Returns
+    -------
+    LmmFit
+
+    Raises
+    ------
+    LmmError
+        The formula, the data or the weights are not usable; see :mod:`lmmjax.errors`.
+    ResponseError, NonFiniteError
+        The response cannot be fitted: it is constant, infinite, reproduced exactly, ...
+
+    Examples
+    --------
+    >>> import lmmjax
+    >>> data = lmmjax.datasets.load_sleepstudy()
+    >>> fit = lmmjax.lmer("Reaction ~ Days + (Days | Subject)", data)
+    >>> fit.fixef.round(4).tolist(), round(fit.sigma, 4)
+    ([251.4051, 10.4673], 25.5918)
+    """
+    table = as_table(data)
+    values = _row_weights(weights, table)
+    if values is not None and not values.all():
+        table, values = table[values > 0], values[values > 0]
+    design = build_design(
+        formula, table, na=na, rank_deficient=rank_deficient, contrasts=contrasts,
+        response_values=True,
+    )  # fmt: skip
+    used = None if values is None else values[design.kept]
+    rows = np.ones(design.n, dtype=bool)
+    model = Model(replace(design, kept=rows), design.observations)
+    response = pd.Series(design.response, index=design.observations, name=design.response_name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # of a batch of one: an error, or said below
+        fits = model.fit(response, reml=reml, weights=used, progress=False)
+    fit = LmmFit(fits, 0)
+    check_single(fit.status, str(fit.response))
+    if not fit.converged:
+        warnings.warn(f"{fit.response}: {fit.status.meaning}", FitWarning, stacklevel=2)
+    return fit
+
+
+def _row_weights(weights: Any, table: pd.DataFrame) -> np.ndarray | None:
+    """Checked weights, (n_rows,)."""
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        if weights not in table.columns:
+            raise FormulaError(f"there is no column {weights!r} to take the weights from")
+        weights = table[weights]
+    empty = AlignedExpression(np.empty((len(table), 1)), pd.Index(["y"]), table.index)
+    values = align_weights(weights, empty, table)
+    assert values is not None
+    return values[:, 0] if values.ndim == 2 else values
