@@ -43,8 +43,11 @@ def _responses(
 def three_crossed(count: int) -> Problem:
     data = simulate_expression(n_responses=count)
     return Problem(
-        "three crossed terms, n=100", "~ Age + (1|Individual) + (1|Tissue) + (1|Batch)",
-        data.samples, data.expression, target=1000,
+        "three crossed terms, n=100",
+        "~ Age + (1|Individual) + (1|Tissue) + (1|Batch)",
+        data.samples,
+        data.expression,
+        target=1000,
     )
 
 
@@ -54,14 +57,20 @@ def visits(count: int) -> Problem:
     batch = rng.permutation(np.arange(600) % 12)
     age = rng.normal(50, 10, 200)[individual]
     samples = pd.DataFrame(
-        {"Age": age, "Individual": [f"i{k}" for k in individual],
-         "Batch": [f"b{k}" for k in batch]},
+        {
+            "Age": age,
+            "Individual": [f"i{k}" for k in individual],
+            "Batch": [f"b{k}" for k in batch],
+        },
         index=[f"s{k}" for k in range(600)],
     )
     y = _responses(rng, [individual, batch], 600, count)
     return Problem(
         "200 individuals x 3 visits + 12 batches, n=600",
-        "~ Age + (1|Individual) + (1|Batch)", samples, _frame(y, samples), target=1000,
+        "~ Age + (1|Individual) + (1|Batch)",
+        samples,
+        _frame(y, samples),
+        target=1000,
     )
 
 
@@ -76,7 +85,10 @@ def random_slopes(count: int) -> Problem:
     slope = rng.normal(size=(18, count)) * rng.gamma(1, 0.15, count)
     y = level[subject] + slope[subject] * days[:, None] + rng.normal(size=(180, count))
     return Problem(
-        "random slopes, n=180", "~ Days + (Days|Subject)", samples, _frame(y, samples),
+        "random slopes, n=180",
+        "~ Days + (Days|Subject)",
+        samples,
+        _frame(y, samples),
         target=500,
     )
 
@@ -93,11 +105,16 @@ def weighted(count: int) -> Problem:
     rng = np.random.default_rng(4)
     weights = pd.DataFrame(
         rng.gamma(4, 0.25, size=base.expression.shape),
-        index=base.expression.index, columns=base.expression.columns,
+        index=base.expression.index,
+        columns=base.expression.columns,
     )
     return Problem(
-        "three crossed terms, a weight per cell", base.formula, base.samples, base.expression,
-        weights, target=100,
+        "three crossed terms, a weight per cell",
+        base.formula,
+        base.samples,
+        base.expression,
+        weights,
+        target=100,
     )
 
 
@@ -106,8 +123,11 @@ def missing(count: int) -> Problem:
     rng = np.random.default_rng(5)
     holes = rng.random(base.expression.shape) < 0.2
     return Problem(
-        "three crossed terms, 20% missing at random", base.formula, base.samples,
-        base.expression.mask(holes), target=100,
+        "three crossed terms, 20% missing at random",
+        base.formula,
+        base.samples,
+        base.expression.mask(holes),
+        target=100,
     )
 
 
@@ -124,7 +144,10 @@ def five_crossed(count: int) -> Problem:
     y = _responses(rng, list(codes.values()), n, count, zero=0.2)
     formula = "~ Age + " + " + ".join(f"(1|{name})" for name in sizes)
     return Problem(
-        "five crossed terms (400 donors), n=1000", formula, samples, _frame(y, samples),
+        "five crossed terms (400 donors), n=1000",
+        formula,
+        samples,
+        _frame(y, samples),
         target=100,
     )
 

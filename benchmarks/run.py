@@ -77,9 +77,12 @@ def lme4(problem: Problem, count: int) -> dict | None:
         some.to_csv(paths["expression.tsv"], sep="\t", na_rep="NA")
         problem.samples.to_csv(paths["samples.csv"])
         command = [
-            "Rscript", str(HERE / "peers" / "lme4_refit.R"),
-            f"--expression={paths['expression.tsv']}", f"--samples={paths['samples.csv']}",
-            f"--formula={problem.formula}", f"--genes={count}",
+            "Rscript",
+            str(HERE / "peers" / "lme4_refit.R"),
+            f"--expression={paths['expression.tsv']}",
+            f"--samples={paths['samples.csv']}",
+            f"--formula={problem.formula}",
+            f"--genes={count}",
         ]
         if problem.weights is not None:
             problem.weights.iloc[:count].to_csv(paths["w.tsv"], sep="\t")

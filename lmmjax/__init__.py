@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import datasets, errors, plots
-    from .inference.lrt import anova
+    from .inference.lrt import anova, lrtest
     from .model import Model, compile
     from .partition import variance_partition
     from .results import FitBatch
@@ -29,6 +29,7 @@ _HOME = {
     "LmmFit": "single",
     "lmer": "single",
     "anova": "inference.lrt",
+    "lrtest": "inference.lrt",
     "variance_partition": "partition",
     "Status": "status",
 }
@@ -36,7 +37,7 @@ _MODULES = ("datasets", "errors", "plots", "expression", "inference")
 
 __all__ = [
     "FitBatch", "LmmFit", "Model", "Status", "anova", "compile", "datasets", "errors", "lmer",
-    "plots", "variance_partition",
+    "lrtest", "plots", "variance_partition",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ that need more are gathered, with the optimiser's exact state, into new chunks.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import covariance, linalg, optimize
-from .crossproducts import SharedArrays, shared_statistics
+from .crossproducts import shared_statistics
 from .deviance import objective_constant
+from .prepare import SharedArrays
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
 
@@ -95,9 +97,7 @@ def fit_chunk(
         radius = jnp.where(resume, radius0, optimize.START_RADIUS)
 
         def run(start):
-            return optimize.minimise(
-                layout, reml, stats, size, start, radius, alive, max_trips
-            )
+            return optimize.minimise(layout, reml, stats, size, start, radius, alive, max_trips)
 
         if n_starts == 1:
             lanes = run(starts[:, 0])
@@ -146,9 +146,7 @@ def fit_chunk(
     )
 
 
-def _best_of(
-    run: Callable[[Array], optimize.Lanes], starts: Array, count: Array
-) -> optimize.Lanes:
+def _best_of(run: Callable[[Array], optimize.Lanes], starts: Array, count: Array) -> optimize.Lanes:
     """Lanes of the best among the first ``count`` starts (k, n_starts, B)."""
 
     shape = jax.eval_shape(run, starts[:, 0])
@@ -193,11 +191,17 @@ def chunk_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     return 1 << (size.bit_length() - 1)
 
 
-def worker_count() -> int:
-    """Host threads that run chunks side by side (XLA uses one core per small program)."""
-    if jax.default_backend() != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def workers() -> list[jax.Device]:
+    """Device of each host thread that runs chunks.
+
+    XLA uses one core for a program this small, so on a CPU every core gets a thread; with
+    accelerators every device gets one.
+    """
+    devices = jax.local_devices()
+    if devices[0].platform != "cpu":
+        return devices
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return devices[:1] * (cores or 1)
 
 
 def run_batches(
@@ -219,8 +223,9 @@ def run_batches(
     compile_seconds = [0.0]
     results: list[np.ndarray] | None = None
     lock = threading.Lock()
+    pool_devices = workers()
 
-    def run(which: np.ndarray, state: tuple[np.ndarray, np.ndarray] | None, trips: int):
+    def run(which, state, trips, device):
         nonlocal results
         pad = size - len(which)
         source = columns[which]
@@ -234,7 +239,7 @@ def run_batches(
         theta0, radius0 = np.zeros((n_theta, size)), np.ones(size)
         if state is not None:
             theta0[:, : len(which)], radius0[: len(which)] = state[0], state[1]
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), jax.default_device(device):
             out = program(block, wblock, alive, theta0, radius0, state is not None, trips)
             host = [np.asarray(leaf) for leaf in out]
         with lock:
@@ -248,28 +253,35 @@ def run_batches(
 
     chunks = [np.arange(start, min(start + size, total)) for start in range(0, total, size)]
     began = time.perf_counter()
-    run(chunks[0], None, first_trips)
+    run(chunks[0], None, first_trips, pool_devices[0])
     first = time.perf_counter() - began
     progress(len(chunks[0]))
-    workers = worker_count()
 
     def in_parallel(jobs: list, trips: int, count: bool) -> None:
+        free = queue.SimpleQueue()
+        for device in pool_devices:
+            free.put(device)
+
         def job(args):
-            run(*args, trips)
+            device = free.get()
+            try:
+                run(*args, trips, device)
+            finally:
+                free.put(device)
             if count:
                 progress(len(args[0]))
 
-        if workers == 1 or len(jobs) <= 1:
+        if len(pool_devices) == 1 or len(jobs) <= 1:
             for args in jobs:
                 job(args)
             return
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(len(pool_devices)) as pool:
             list(pool.map(job, jobs))
 
     began = time.perf_counter()
     in_parallel([(chunk, None) for chunk in chunks[1:]], first_trips, True)
     if len(chunks) > 1:
-        typical = (time.perf_counter() - began) / (len(chunks) - 1) * workers
+        typical = (time.perf_counter() - began) / (len(chunks) - 1) * len(pool_devices)
         compile_seconds[0] = max(first - typical, 0.0)
     else:
         compile_seconds[0] = first

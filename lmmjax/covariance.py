@@ -37,8 +37,7 @@ def psi(theta: Array, q: int) -> Array:
 def eliminated_psi(layout: Layout, theta: Array) -> Array:
     """Block-diagonal relative covariance of all eliminated terms, (q, q, batch)."""
     blocks = [
-        psi(theta[part], q)
-        for q, part in zip(layout.eliminated, layout.theta_slices, strict=False)
+        psi(theta[part], q) for q, part in zip(layout.eliminated, layout.theta_slices, strict=False)
     ]
     if len(blocks) == 1:
         return blocks[0]
@@ -114,9 +113,7 @@ def _triangle_of(t: Array) -> Array:
     return jnp.stack([rows[i][j] for i, j in triangle(q)])
 
 
-def _permuted(
-    layout: Layout, frame: Frame, gradient: Array, hessian: Array
-) -> tuple[Array, Array]:
+def _permuted(layout: Layout, frame: Frame, gradient: Array, hessian: Array) -> tuple[Array, Array]:
     """Gradient and Hessian in Psi with every term's columns in the frame's order."""
     if all(order is None for order in frame.order):
         return gradient, hessian

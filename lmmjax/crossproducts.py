@@ -1,20 +1,16 @@
-"""From a design to the arrays the engine runs on, and from responses to their statistics.
+"""Sufficient statistics of responses that share every observation and weight.
 
-:func:`prepare` (NumPy, once per model) orthogonalises and rescales the design;
-:func:`shared_statistics` (JAX, once per batch) serves responses that share every
-observation and weight.  Responses with weights or missing values of their own are the
-matter of :mod:`lmmjax.weighted`.
+Responses with weights or missing values of their own are the matter of
+:mod:`lmmjax.weighted`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .prepare import SharedArrays
 from .statistics import Blocked, Compressed, Statistics
 from .structure import Layout, triangle
 
@@ -22,256 +18,6 @@ Array = jax.Array
 
 #: Residuals from the fixed effects below this fraction of the response are rounding.
 ROUNDING = 16 * np.finfo(float).eps
-
-
-class SharedArrays(NamedTuple):
-    """Design-side arrays of the shared path (n observations, m reduced columns).
-
-    ``basis`` (n, p): orthonormal basis of sqrt(w) X.  ``positions`` (L, width): rows of each
-    level, n pads.  ``rotation`` (L, width, q): the matching rows of Q_l.  ``row_level`` (n,)
-    and ``row_rotation`` (n, q) are the same by observation.  ``within_r`` (m, n) is A with
-    the levels projected out.  ``class_of`` (L,) sorts levels into D classes.
-    ``rotate`` (n, n) multiplies every response first (spectral path).
-    """
-
-    basis: Array
-    root_weight: Array
-    positions: Array
-    rotation: Array
-    row_level: Array
-    row_rotation: Array
-    within_r: Array
-    within_rr: Array
-    rotated_r: Array
-    root: Array
-    class_root: Array
-    class_of: Array
-    count: Array
-    between_rr: Array
-    log_weights: Array
-    rotate: Array | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A design in engine form.
-
-    ``x_transform`` (p, p): X = basis @ x_transform, so raw coefficients solve
-    x_transform beta = basis coefficients.  ``z_scale``: per term, the root mean square of
-    each column of Z, divided out so that every theta is of order one.
-    """
-
-    layout: Layout
-    arrays: SharedArrays
-    x_transform: np.ndarray
-    z_scale: tuple[np.ndarray, ...]
-    compressed: bool
-
-
-def level_positions(codes: np.ndarray, n_levels: int) -> np.ndarray:
-    """Rows of every level, (n_levels, largest level), padded with n."""
-    n = len(codes)
-    counts = np.bincount(codes, minlength=n_levels)
-    width = int(counts.max()) if n else 0
-    out = np.full((n_levels, width), n, dtype=np.int32)
-    order = np.argsort(codes, kind="stable")
-    within = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-    out[codes[order], within] = order
-    return out
-
-
-def _orthonormal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """QR with positive diagonal, of the centred and scaled columns where that is possible.
-
-    An offset of 1e9 in a covariate would cost QR nine digits; centring first costs none.
-    """
-    n, p = x.shape
-    if p == 0:
-        return x, np.zeros((0, 0))
-    constant = np.flatnonzero(np.all(x == x[:1], axis=0) & (x[0] != 0)) if n else np.array([])
-    shift = np.eye(p)
-    centred = x.copy()
-    if len(constant):
-        c = int(constant[0])
-        means = x.mean(axis=0) / x[0, c]
-        means[c] = 0.0
-        centred = x - np.outer(x[:, c], means)
-        shift[c] += means
-    scale = np.linalg.norm(centred, axis=0)
-    scale[scale == 0] = 1.0
-    q, r = np.linalg.qr(centred / scale)
-    sign = np.where(np.diag(r) < 0, -1.0, 1.0)
-    return q * sign, (r * sign[:, None]) @ (scale[:, None] * shift)
-
-
-def prepare(
-    layout: Layout,
-    x: np.ndarray,
-    z: list[np.ndarray],
-    codes: list[np.ndarray],
-    n_levels: list[int],
-    weights: np.ndarray | None,
-    max_classes: int = 64,
-    orthonormal: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Prepared:
-    """Engine form of a design whose terms are given in engine order.
-
-    Parameters
-    ----------
-    x
-        (n, p) of full rank.
-    z, codes, n_levels
-        Per term: (n, q) model matrix, (n,) level of each observation, number of levels.
-    weights
-        (n,) positive prior weights shared by all responses, or ``None``.
-    max_classes
-        Most distinct level cross-products for which levels are summed beforehand.
-    orthonormal
-        Basis of sqrt(w) X and its transform, if already at hand.
-    """
-    n = x.shape[0]
-    root_weight = np.ones(n) if weights is None else np.sqrt(weights)
-    basis, x_transform = orthonormal or _orthonormal(root_weight[:, None] * x)
-    z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
-    z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
-    n_elim = len(layout.eliminated)
-    dense = [
-        _indicator_columns(part, code, levels)
-        for part, code, levels in zip(z[n_elim:], codes[n_elim:], n_levels[n_elim:], strict=True)
-    ]
-    a = np.concatenate([*dense, basis], axis=1)
-    m, q = layout.m, layout.q
-    if n_elim:
-        ze, code, levels = np.concatenate(z[:n_elim], axis=1), codes[0], n_levels[0]
-        positions = level_positions(code, levels)
-        row_rotation, root = _rotate_levels(ze, positions)
-        padded = np.concatenate([row_rotation, np.zeros((1, q))])
-        rotation = padded[positions]
-        a_padded = np.concatenate([a, np.zeros((1, m))])
-        rotated_r = np.einsum("lwq,lwm->lqm", rotation, a_padded[positions])
-        within = a - np.einsum("nq,nqm->nm", row_rotation, rotated_r[code])
-    else:
-        code = np.zeros(n, dtype=np.int32)
-        positions = np.zeros((0, 0), dtype=np.int32)
-        row_rotation, root = np.zeros((n, 0)), np.zeros((0, 0, 0))
-        rotation = np.zeros((0, 0, 0))
-        rotated_r, within = np.zeros((0, 0, m)), a
-    within_rr = within.T @ within
-    class_of, class_root, count = _classes(root)
-    compressed = len(count) <= max_classes
-    pairs = triangle(q)
-    if compressed:
-        between = np.zeros((len(count), len(pairs), m, m))
-        for slot, (i, j) in enumerate(pairs):
-            outer = np.einsum("lr,ls->lrs", rotated_r[:, i], rotated_r[:, j])
-            if i != j:
-                outer = outer + np.swapaxes(outer, 1, 2)
-            np.add.at(between, (class_of, slot), outer)
-        between_rr = between.reshape(len(count) * len(pairs), m, m)
-    else:
-        between_rr = np.zeros((0, m, m))
-    log_weights = 2.0 * np.sum(np.log(root_weight)) if n else 0.0
-    arrays = SharedArrays(
-        basis=basis,
-        root_weight=root_weight,
-        positions=positions,
-        rotation=rotation,
-        row_level=code.astype(np.int32),
-        row_rotation=row_rotation,
-        within_r=np.ascontiguousarray(within.T),
-        within_rr=within_rr,
-        rotated_r=rotated_r,
-        root=root,
-        class_root=class_root,
-        class_of=class_of,
-        count=count.astype(float),
-        between_rr=between_rr,
-        log_weights=np.asarray(log_weights),
-    )
-    return Prepared(layout, arrays, x_transform, z_scale, compressed)
-
-
-def rotate_to_spectrum(
-    layout: Layout,
-    x: np.ndarray,
-    z: np.ndarray,
-    codes: np.ndarray,
-    weights: np.ndarray | None,
-    max_classes: int = 64,
-    relationship: np.ndarray | None = None,
-) -> Prepared:
-    """Engine form of a model with one scalar term, in the eigenvectors of its covariance.
-
-    With Z K Z' = U diag(d) U', the rotated response U'y has independent entries of variance
-    sigma^2 (1 + theta^2 d_i): a design in which every observation is a level of its own, with
-    entry sqrt(d_i) in Z.  ``relationship`` is K (levels, levels), the identity if missing.
-    """
-    n = x.shape[0]
-    root_weight = np.ones(n) if weights is None else np.sqrt(weights)
-    levels = int(codes.max()) + 1
-    indicator = np.zeros((n, levels))
-    indicator[np.arange(n), codes] = root_weight * z[:, 0]
-    kernel = indicator @ (indicator.T if relationship is None else relationship @ indicator.T)
-    d, u = np.linalg.eigh(kernel)
-    d = np.where(d > 1e-12 * d[-1], d, 0.0)
-    basis, x_transform = _orthonormal(root_weight[:, None] * x)
-    rotated = prepare(
-        layout, basis, [np.sqrt(d)[:, None]], [np.arange(n)], [n], None, max_classes,
-        (u.T @ basis, x_transform),
-    )
-    arrays = rotated.arrays._replace(
-        root_weight=root_weight,
-        log_weights=np.asarray(2.0 * np.sum(np.log(root_weight))),
-        rotate=np.ascontiguousarray(u.T),
-    )
-    return replace(rotated, arrays=arrays)
-
-
-def _indicator_columns(z: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarray:
-    """Dense Z of one term: (n, levels * q), the q columns of a level together."""
-    n, q = z.shape
-    out = np.zeros((n, levels, q))
-    out[np.arange(n), codes] = z
-    return out.reshape(n, levels * q)
-
-
-def _rotate_levels(z: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per level Z_l = Q_l R_l: rows of Q_l (n, q) by observation and R_l (L, q, q).
-
-    Rank-deficient levels get zero columns in Q_l, so that Q_l Q_l' projects on the range.
-    """
-    n, q = z.shape
-    levels, width = positions.shape
-    padded = np.concatenate([z, np.zeros((1, q))])
-    stacked = padded[positions]
-    if q == 1:
-        norm = np.sqrt(np.sum(stacked**2, axis=1))  # (L, 1)
-        unit = np.divide(stacked, norm[:, None], out=np.zeros_like(stacked), where=norm[:, None] > 0)
-        root = norm[:, :, None]
-    else:
-        u, s, vt = np.linalg.svd(stacked, full_matrices=False)
-        s = np.where(s > s.max(axis=1, initial=0.0, keepdims=True) * 1e-13, s, 0.0)
-        unit = u * (s[:, None] > 0)
-        root = s[:, :, None] * vt
-        if width < q:  # fewer observations than columns: pad to q x q
-            unit = np.concatenate([unit, np.zeros((levels, width, q - width))], axis=2)
-            root = np.concatenate([root, np.zeros((levels, q - width, q))], axis=1)
-    out = np.zeros((n + 1, q))
-    out[positions] = unit
-    return out[:n], root
-
-
-def _classes(root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Group levels of equal R_l' R_l: class of each level, R of each class, class sizes."""
-    levels, q = root.shape[:2]
-    if levels == 0:
-        return np.zeros(0, dtype=np.int32), root, np.zeros(0)
-    gram = np.einsum("lki,lkj->lij", root, root).reshape(levels, q * q)
-    size = np.max(np.abs(gram)) or 1.0
-    _, first, class_of, count = np.unique(
-        np.round(gram / size, 12), axis=0, return_index=True, return_inverse=True, return_counts=True
-    )
-    return class_of.reshape(-1).astype(np.int32), root[first], count
 
 
 def shared_statistics(
@@ -312,9 +58,15 @@ def shared_statistics(
     if not q:
         return (
             Compressed(
-                arrays.within_rr[..., None], arrays.within_r @ y, jnp.sum(y * y, axis=0),
-                jnp.zeros((0, 0, 0, 1)), jnp.zeros((0, 1)), jnp.zeros((0, m, m, 1)),
-                jnp.zeros((0, m, y.shape[1])), jnp.zeros((0, y.shape[1])), **common,
+                arrays.within_rr[..., None],
+                arrays.within_r @ y,
+                jnp.sum(y * y, axis=0),
+                jnp.zeros((0, 0, 0, 1)),
+                jnp.zeros((0, 1)),
+                jnp.zeros((0, m, m, 1)),
+                jnp.zeros((0, m, y.shape[1])),
+                jnp.zeros((0, y.shape[1])),
+                **common,
             ),
             fixed,
             log_scale,
@@ -331,8 +83,13 @@ def shared_statistics(
     if arrays.between_rr.shape[0] == 0:
         return (
             Blocked(
-                arrays.within_rr[..., None], within_ry, within_yy, arrays.root[..., None],
-                arrays.rotated_r[..., None], rotated_y, **common,
+                arrays.within_rr[..., None],
+                within_ry,
+                within_yy,
+                arrays.root[..., None],
+                arrays.rotated_r[..., None],
+                rotated_y,
+                **common,
             ),
             fixed,
             log_scale,
@@ -352,9 +109,14 @@ def shared_statistics(
         between_ry.append(ry.reshape(classes, m, y.shape[1]))
         between_yy.append(yy)
     stats = Compressed(
-        arrays.within_rr[..., None], within_ry, within_yy,
-        arrays.class_root[..., None], arrays.count[:, None], arrays.between_rr[..., None],
+        arrays.within_rr[..., None],
+        within_ry,
+        within_yy,
+        arrays.class_root[..., None],
+        arrays.count[:, None],
+        arrays.between_rr[..., None],
         jnp.stack(between_ry, axis=1).reshape(arrays.between_rr.shape[0], m, y.shape[1]),
-        jnp.stack(between_yy, axis=1).reshape(-1, y.shape[1]), **common,
+        jnp.stack(between_yy, axis=1).reshape(-1, y.shape[1]),
+        **common,
     )
     return stats, fixed, log_scale, ratio

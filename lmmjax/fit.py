@@ -55,9 +55,7 @@ class Triage:
     own: np.ndarray  # columns with missing values or weights of their own
 
 
-def triage(
-    model: Model, values: np.ndarray, weights: np.ndarray | None, force_own: bool
-) -> Triage:
+def triage(model: Model, values: np.ndarray, weights: np.ndarray | None, force_own: bool) -> Triage:
     """Sort the responses in ``values`` (n, G); ``weights`` is (n, G) or ``None``."""
     n, total = values.shape
     status = np.full(total, UNDECIDED, dtype=np.int8)
@@ -166,9 +164,18 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
     classes = prepared.arrays.between_rr.shape[0]
     doubles = (1 + classes) * layout.m if classes else fits.model_levels * layout.q * 2
     _run(
-        model, fits, values, None, columns, options, advance, prepared.arrays,
-        prepared.x_transform, np.log(np.abs(np.diag(prepared.x_transform))),
-        prepared.z_scale, doubles,
+        model,
+        fits,
+        values,
+        None,
+        columns,
+        options,
+        advance,
+        prepared.arrays,
+        prepared.x_transform,
+        np.log(np.abs(np.diag(prepared.x_transform))),
+        prepared.z_scale,
+        doubles,
     )
 
 
@@ -187,14 +194,36 @@ def _run_own(model, fits, values, weights, columns, options, advance):
     values = np.where(used > 0, values, 0.0)
     doubles = (layout.m * layout.q + layout.q**2) * fits.model_levels + layout.m**2
     _run(
-        model, fits, values, used, np.arange(len(target)), options, advance, arrays,
-        x_transform, np.log(np.abs(np.diag(x_transform))), z_scale, doubles, target,
+        model,
+        fits,
+        values,
+        used,
+        np.arange(len(target)),
+        options,
+        advance,
+        arrays,
+        x_transform,
+        np.log(np.abs(np.diag(x_transform))),
+        z_scale,
+        doubles,
+        target,
     )
 
 
 def _run(
-    model, fits, values, weights, columns, options, advance,
-    arrays, x_transform, log_x_scale, z_scale, doubles, target=None,
+    model,
+    fits,
+    values,
+    weights,
+    columns,
+    options,
+    advance,
+    arrays,
+    x_transform,
+    log_x_scale,
+    z_scale,
+    doubles,
+    target=None,
 ):
     layout = model.layout
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
@@ -210,9 +239,7 @@ def _run(
             "log_x_scale": jnp.asarray(log_x_scale[:, None]),
         }
     program = partial(batch.fit_chunk, layout, options.reml, n_starts, arrays, scaling)
-    result = batch.run_batches(
-        program, values, weights, columns, layout, size, advance
-    )
+    result = batch.run_batches(program, values, weights, columns, layout, size, advance)
     fits.record(columns if target is None else target, result, x_transform, unit)
 
 

@@ -110,7 +110,9 @@ def sweep(
         inverse = -1.0 / pivot if kept is None else jnp.where(use, -1.0 / pivot, 0.0)
         swept_row = jnp.where(here, inverse, scaled)
         update = rr - column[:, None] * scaled[None]
-        rr = jnp.where(here[:, None], swept_row[None], jnp.where(here[None], swept_row[:, None], update))
+        rr = jnp.where(
+            here[:, None], swept_row[None], jnp.where(here[None], swept_row[:, None], update)
+        )
         ry = jnp.where(here, response / pivot, ry - scaled * response)
         yy = yy - response * response / pivot
         return rr, ry, yy, logdet + jnp.log(pivot)
@@ -129,6 +131,38 @@ def inverse_and_logdet(matrix: Array) -> tuple[Array, Array]:
     ry = jnp.zeros_like(matrix[0])
     swept, _, _, logdet = sweep(0, matrix, ry, jnp.zeros_like(matrix[0, 0]), None)
     return -swept, logdet
+
+
+def solve_descent(matrix: Array, right: Array) -> Array:
+    """Solve (k, k, batch) symmetric systems with every pivot of L D L' made positive.
+
+    For a positive definite matrix that is the plain solution; otherwise the solution of a
+    nearby positive definite system, so that -solution of a gradient still points downhill.
+    """
+    k = matrix.shape[0]
+    lower = [[matrix[0, 0]] * k for _ in range(k)]
+    pivots: list[Array] = []
+    forward: list[Array] = []
+    for j in range(k):
+        pivot = matrix[j, j] - sum(
+            (lower[j][i] * lower[j][i] * pivots[i] for i in range(j)), jnp.zeros_like(right[0])
+        )
+        floor = 1e-10 * jnp.abs(matrix[j, j]) + 1e-300
+        pivots.append(jnp.maximum(jnp.abs(pivot), floor))
+        for r in range(j + 1, k):
+            rest = matrix[r, j] - sum(
+                (lower[r][i] * lower[j][i] * pivots[i] for i in range(j)),
+                jnp.zeros_like(right[0]),
+            )
+            lower[r][j] = rest / pivots[j]
+        forward.append(
+            right[j] - sum((lower[j][i] * forward[i] for i in range(j)), jnp.zeros_like(right[0]))
+        )
+    solution: list[Array] = [f / p for f, p in zip(forward, pivots, strict=True)]
+    for j in reversed(range(k)):
+        for r in range(j + 1, k):
+            solution[j] = solution[j] - lower[r][j] * solution[r]
+    return jnp.stack(solution)
 
 
 def eigen(matrix: Array, rounds: int | None = None) -> tuple[Array, Array]:
@@ -158,9 +192,7 @@ def eigen(matrix: Array, rounds: int | None = None) -> tuple[Array, Array]:
         aii, ajj, aij = _row(row_i, i), _row(row_j, j), _row(row_i, j)
         half = 0.5 * (ajj - aii)
         root = jnp.sqrt(half * half + aij * aij)
-        tangent = aij / jnp.where(
-            root > 0, half + jnp.where(half >= 0, root, -root), 1.0
-        )
+        tangent = aij / jnp.where(root > 0, half + jnp.where(half >= 0, root, -root), 1.0)
         c = 1.0 / jnp.sqrt(1.0 + tangent * tangent)
         s = tangent * c
         new_i, new_j = c * row_i - s * row_j, s * row_i + c * row_j
@@ -173,7 +205,8 @@ def eigen(matrix: Array, rounds: int | None = None) -> tuple[Array, Array]:
         v_i = lax.dynamic_index_in_dim(v, i, 1, keepdims=False)
         v_j = lax.dynamic_index_in_dim(v, j, 1, keepdims=False)
         v = jnp.where(
-            at_i[None], (c * v_i - s * v_j)[:, None],
+            at_i[None],
+            (c * v_i - s * v_j)[:, None],
             jnp.where(at_j[None], (s * v_i + c * v_j)[:, None], v),
         )
         return a, v

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from . import deviance as _deviance
-from .crossproducts import Prepared, prepare, rotate_to_spectrum, shared_statistics
+from .crossproducts import shared_statistics
 from .design import Design, build_design
 from .fit import FitOptions, fit_responses
+from .prepare import Prepared, prepare, rotate_to_spectrum
 from .results import FitBatch
 from .structure import Layout, choose_eliminated, triangle
 from .weighted import WeightedArrays, prepare_weighted
@@ -190,12 +191,21 @@ class Model:
             Before anything is fitted.
         """
         options = FitOptions(
-            reml=bool(reml), path=path, progress=progress, n_starts=n_starts,
-            chunk_size=chunk_size, memory=memory, raise_on_missing=na == "raise",
+            reml=bool(reml),
+            path=path,
+            progress=progress,
+            n_starts=n_starts,
+            chunk_size=chunk_size,
+            memory=memory,
+            raise_on_missing=na == "raise",
         )
         return fit_responses(
-            self, Y, weights, options,
-            allow_duplicate_responses=allow_duplicate_responses, layer=layer,
+            self,
+            Y,
+            weights,
+            options,
+            allow_duplicate_responses=allow_duplicate_responses,
+            layer=layer,
         )
 
     def deviance(self, theta: Any, y: Any, reml: bool = True) -> jax.Array:
@@ -229,9 +239,7 @@ class Model:
             if self.design.offset is not None:
                 y = y - self.design.offset
             engine = theta[self.order.theta] * self.theta_unit(prepared.z_scale)
-            stats, _, log_scale, _ = shared_statistics(
-                self.layout, prepared.arrays, y[:, None]
-            )
+            stats, _, log_scale, _ = shared_statistics(self.layout, prepared.arrays, y[:, None])
             value = _deviance.deviance(self.layout, bool(reml), stats, engine[:, None])
             value = value + _deviance.objective_constant(bool(reml), stats, log_scale)
             if reml:
@@ -253,7 +261,12 @@ class Model:
         self, weights: np.ndarray | None, max_classes: int = MAX_CLASSES, spectral: bool = False
     ) -> Prepared:
         make = partial(
-            prepare, self.layout, self.design.X, self._z, self._codes, self._levels,
+            prepare,
+            self.layout,
+            self.design.X,
+            self._z,
+            self._codes,
+            self._levels,
             max_classes=max_classes,
         )
         if not spectral:
@@ -265,9 +278,7 @@ class Model:
     @cached_property
     def prepared_weighted(self) -> tuple[WeightedArrays, np.ndarray, tuple[np.ndarray, ...]]:
         """Per-response path."""
-        return prepare_weighted(
-            self.layout, self.design.X, self._z, self._codes, self._levels
-        )
+        return prepare_weighted(self.layout, self.design.X, self._z, self._codes, self._levels)
 
     def theta_unit(self, z_scale: tuple[np.ndarray, ...]) -> np.ndarray:
         """Engine theta divided by user theta, entry by entry in engine order."""
@@ -309,7 +320,9 @@ def explain(model: Model, path: Path) -> str:
             f"blocked elimination: the {first.n_levels} levels of {first.group} have {classes} "
             f"distinct cross-products, too many to sum beforehand; {system}"
         ),
-        "spectral": f"spectral: one eigendecomposition of the covariance of {first.group}; {system}",
+        "spectral": (
+            f"spectral: one eigendecomposition of the covariance of {first.group}; {system}"
+        ),
         "weighted": (
             "per-response weights: every response has cross-products of its own; "
             f"{first.group} is eliminated level by level; {system}"

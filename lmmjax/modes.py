@@ -19,8 +19,11 @@ import numpy as np
 import pandas as pd
 
 from . import batch, covariance
-from .crossproducts import SharedArrays, shared_statistics
-from .deviance import _eliminate, _psi_times, evaluate
+from .crossproducts import shared_statistics
+from .derivatives import psi_times
+from .deviance import evaluate
+from .elimination import eliminate
+from .prepare import SharedArrays
 from .statistics import Blocked
 from .status import USABLE
 from .structure import Layout
@@ -75,7 +78,7 @@ def modes_chunk(
     result = evaluate(layout, False, stats, theta)
     scale = jnp.exp(log_scale)
     linear = (x @ (fixed + result.fixed)) * scale
-    dense = _psi_times(layout, theta, result.dense_u)
+    dense = psi_times(layout, theta, result.dense_u)
     if not layout.q:
         return jnp.zeros((0, 0, y.shape[1])), dense * scale, linear
     assert isinstance(stats, Blocked)
@@ -85,7 +88,7 @@ def modes_chunk(
     else:
         shadow = jnp.einsum("lqmb,mb->lqb", stats.rotated_r, w)
     left = stats.rotated_y + shadow
-    hr = _eliminate(layout, stats, theta).root_inverse  # (q, q, L, B)
+    hr = eliminate(layout, stats, theta).root_inverse  # (q, q, L, B)
     psi = covariance.eliminated_psi(layout, theta)
     q = layout.q
     pulled = [sum(hr[i, j] * left[:, i] for i in range(q)) for j in range(q)]

@@ -159,13 +159,17 @@ def newton_step(
         pair = free[:, None] & free[None]
         eye = jnp.eye(len(bounded))[:, :, None]
         target = gradient + jnp.sum(hessian * fixed_step[None], axis=1)
-        values, vectors = linalg.eigen(
-            jnp.where(pair, hessian, eye * ~free[None]), rounds=len(bounded)
-        )
+        target = jnp.where(free, target, 0.0)
+        system = jnp.where(pair, hessian, eye * ~free[None])
+        if bounded.all():
+            # a bound is left by the sign of the gradient: no saddle can hold a lane
+            step = -linalg.solve_descent(system, target)
+            return jnp.where(free, step, fixed_step), jnp.zeros(x.shape[1:], dtype=bool)
+        values, vectors = linalg.eigen(system, rounds=len(bounded))
         size = jnp.abs(values)
         top = jnp.max(size, axis=0)
         floor = jnp.maximum(top * 1e-10, 1e-300)
-        along = jnp.sum(vectors * jnp.where(free, target, 0.0)[:, None], axis=0)
+        along = jnp.sum(vectors * target[:, None], axis=0)
         coefficient = -along / jnp.maximum(size, floor)
         stuck = (values < -1e-6 * top) & (jnp.abs(coefficient) < 1e-4)
         coefficient = jnp.where(stuck, jnp.where(coefficient < 0, -0.05, 0.05), coefficient)
@@ -227,10 +231,11 @@ def minimise(
     A lane's path depends on its own data, start and radius only; stopping at ``max_iter``
     and resuming from the returned theta and radius continues it exactly.
     """
+
     def at(theta):
         result = evaluate(layout, reml, stats, theta, derivatives=True)
         value = jnp.where(jnp.isfinite(result.value), result.value, jnp.inf)
-        return Point(theta, result._replace(value=value))
+        return Point(theta, result._replace(value=value, dense_u=result.dense_u[:0]))
 
     def body(carry):
         lanes, trip = carry
@@ -243,9 +248,7 @@ def minimise(
         accept = lanes.active & better
         done = move.decrease < DECREMENT_TOLERANCE
         gone = ~better & (move.length < 1e-12)
-        radius = jnp.where(
-            better, jnp.maximum(lanes.radius, 2.0 * move.length), 0.25 * move.length
-        )
+        radius = jnp.where(better, jnp.maximum(lanes.radius, 2.0 * move.length), 0.25 * move.length)
         return (
             Lanes(
                 point=jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, lanes.point),

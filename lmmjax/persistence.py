@@ -1,8 +1,8 @@
 """Saving fits: Parquet and JSON to load again, TSV to read elsewhere.  Nothing is pickled.
 
-A saved batch is a directory of three files: ``responses.parquet`` (one row per response:
-values and estimates), ``samples.parquet`` (the columns the formula reads, from which the model
-is built again) and ``fits.json`` (formula, options, names).
+A saved batch is a directory of three files: ``fits_responses.parquet`` (one row per response:
+values and estimates), ``fits_samples.parquet`` (the columns the formula reads, from which the
+model is built again) and ``fits.json`` (formula, options, names).
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ import pandas as pd
 
 from .design import Design, build_design
 from .errors import LmmWarning, OutputError, TableError
-from .expression.write import OutputDirectory
+from .expression.write import OutputDirectory, atomic_path
 from .formula_contrasts import ContrastLike
 from .formula_functions import ContrastChoice
 from .modes import common_weights
+from .persistence_files import (
+    index_from_json,
+    label_array,
+    labels_to_json,
+    read_parquet,
+    write_parquet,
+)
 from .status import STATUSES, names_of
 
 if TYPE_CHECKING:
@@ -30,8 +37,8 @@ if TYPE_CHECKING:
 
 FORMAT = "lmmjax fits"
 FORMAT_VERSION = 1
+_JSON, _RESPONSES, _SAMPLES = "fits.json", "fits_responses.parquet", "fits_samples.parquet"
 _LABEL = "response"
-_LABEL_TYPES = ("string", "integer", "floating", "boolean", "empty")
 
 
 def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
@@ -67,22 +74,21 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
     from . import __version__
 
     model, design = fits.model, fits.model.design
-    identity = secrets.token_hex(8)
     common = common_weights(fits)
     samples = {f"column {k}": design.spec.table[c] for k, c in enumerate(design.spec.table)}
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "lmmjax": __version__,
-        "identity": identity,
+        "identity": secrets.token_hex(8),  # tells files of different calls apart
         "formula": model.formula,
         "reml": fits.reml,
         "contrasts": {k: _contrast_to_json(v) for k, v in design.spec.encoder.contrasts.items()},
         "sample_columns": list(design.spec.table.columns),
-        "sample_names": _labels(model.samples, "sample names"),
+        "sample_names": labels_to_json(model.samples, "sample names"),
         "observations_kept": design.kept.tolist(),
         "common_weights": None if common is None else common.tolist(),
-        "response_index": _labels(fits.responses[:0], "names of responses"),
+        "response_index": labels_to_json(fits.responses[:0], "names of responses"),
         "fixed_names": list(design.fixed_names),
         "theta_names": list(model.theta_names),
         "fixed_kept": design.fixed_kept.tolist(),
@@ -96,21 +102,13 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
     if fits.weights is not None and common is None:
         arrays["weight"] = fits.weights.T
     columns = {
-        _LABEL: _label_array(fits.responses, "names of responses"),
+        _LABEL: label_array(fits.responses, "names of responses"),
         "status": names_of(fits.status_codes).astype(str),
         "n_obs": fits.n_obs, "n_iter": fits._n_iter, "sigma": fits._sigma,
         "objective": fits._objective, "rank": fits._rank,
         "gradient_norm": fits._gradient_norm, "min_hessian_eigenvalue": fits._lowest,
     }  # fmt: skip
-    with OutputDirectory(
-        directory, ("responses", "samples", "fits"), format="parquet", force=force
-    ) as out:
-        if not force and (Path(directory) / "fits.json").exists():
-            raise OutputError(f"{directory} holds saved fits already; pass force=True to replace")
-        _write(out.reserve("responses.parquet"), columns, arrays, identity)
-        _write(out.reserve("samples.parquet"), samples, {}, identity)
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        out.reserve("fits.json").write_text(text + "\n", encoding="utf-8")
+    _write_together(Path(directory), content, samples, columns, arrays, force)
 
 
 def load(directory: str | Path) -> FitBatch:
@@ -125,13 +123,13 @@ def load(directory: str | Path) -> FitBatch:
     from .results import FitBatch
 
     directory = Path(directory)
-    content = _read_json(directory / "fits.json")
-    samples, _ = _read(directory / "samples.parquet", content["identity"])
-    table, arrays = _read(directory / "responses.parquet", content["identity"])
+    content = read_json(directory / _JSON)
+    samples, _ = read_parquet(directory / _SAMPLES, content["identity"])
+    table, arrays = read_parquet(directory / _RESPONSES, content["identity"])
     design = _rebuild_design(content, samples, directory)
-    model = Model(design, _index(content["sample_names"], None))
+    model = Model(design, index_from_json(content["sample_names"], None))
     total, p = len(table), design.rank
-    responses = _index(content["response_index"], table[_LABEL].to_list())
+    responses = index_from_json(content["response_index"], table[_LABEL].to_list())
     empty = np.empty((total, 0))
     raw = np.ascontiguousarray(arrays["value"].T)
     values = raw if design.offset is None else raw - design.offset[:, None]
@@ -206,8 +204,12 @@ def write_tables(fits: FitBatch, directory: str | Path, *, force: bool = False) 
 
 def _rebuild_design(content: dict[str, Any], samples: pd.DataFrame, directory: Path) -> Design:
     kept = np.array(content["observations_kept"], dtype=bool)
-    names = _index(content["sample_names"], None)
-    samples = samples.set_axis(content["sample_columns"], axis=1).set_axis(names[kept], axis=0)
+    names = index_from_json(content["sample_names"], None)
+    if len(samples.columns):
+        samples = samples.set_axis(content["sample_columns"], axis=1)
+        samples = samples.set_axis(names[kept], axis=0)
+    else:  # "~ 1" reads no column
+        samples = pd.DataFrame(index=names[kept])
     contrasts = {k: _contrast_from_json(v) for k, v in content["contrasts"].items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LmmWarning)  # given when the model was first built
@@ -249,87 +251,33 @@ def _contrast_from_json(content: dict[str, Any]) -> ContrastLike:
     return matrix
 
 
-# ---- files -------------------------------------------------------------------------------
-
-
-def _label_array(labels: pd.Index, what: str) -> Any:
-    import pyarrow as pa
-
-    if isinstance(labels, pd.MultiIndex) or (
-        pd.api.types.infer_dtype(labels, skipna=False) not in _LABEL_TYPES
-    ):
-        raise OutputError(f"{what} have to be text or numbers to be saved; convert them to str")
-    return pa.array(labels.tolist())
-
-
-def _labels(labels: pd.Index, what: str) -> dict[str, Any]:
-    _label_array(labels, what)
-    name = None if labels.name is None else str(labels.name)
-    return {"values": labels.tolist(), "dtype": str(labels.dtype), "name": name}
-
-
-def _index(content: dict[str, Any], values: list[Any] | None) -> pd.Index:
-    """An index as it was; ``values`` where they are stored elsewhere."""
-    labels = content["values"] if values is None else values
-    dtype = content["dtype"]
-    known = dtype in ("object", "string", "str", "bool") or dtype.startswith(
-        ("int", "uint", "float")
-    )
-    return pd.Index(labels, dtype=_dtype(dtype) if known else None, name=content["name"])
-
-
-def _dtype(name: str) -> Any:
-    if name == "str":  # the default text type of pandas 3, which pandas 2 does not know
-        return None
-    return name
-
-
-def _write(
-    path: Path, columns: dict[str, Any], arrays: dict[str, np.ndarray], identity: str
+def _write_together(
+    directory: Path,
+    content: dict[str, Any],
+    samples: dict[str, Any],
+    columns: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    force: bool,
 ) -> None:
-    """Columns as they are, arrays (rows, k) as lists of k numbers per row."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    fields: dict[str, Any] = {}
-    for name, values in columns.items():
-        try:
-            fields[name] = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            label = getattr(values, "name", name)
-            raise OutputError(
-                f"column {label!r} cannot be saved as Parquet ({error}); convert it to text"
-            ) from None
-    for name, values in arrays.items():
-        if values.shape[1]:
-            flat = pa.array(np.ascontiguousarray(values, dtype=float).ravel())
-            fields[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    table = pa.table(fields).replace_schema_metadata({"lmmjax": identity})
-    parquet.write_table(table, path)
-
-
-def _read(path: Path, identity: str) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Columns as a DataFrame, lists as arrays (rows, k)."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    """All files or none; ``fits.json``, without which there is nothing to load, comes last."""
+    if not force and (directory / _JSON).exists():
+        raise OutputError(f"{directory} holds saved fits already; force=True replaces them")
     try:
-        table = parquet.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{path} cannot be read: {error}") from None
-    found = (table.schema.metadata or {}).get(b"lmmjax", b"").decode()
-    if found != identity:
-        raise TableError(f"{path} does not belong to the fits.json beside it; fit again")
-    arrays = {}
-    for field in table.schema:
-        if pa.types.is_fixed_size_list(field.type):
-            column = table.column(field.name).combine_chunks()
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            arrays[field.name] = flat.reshape(len(table), field.type.list_size).copy()
-    return table.drop_columns(list(arrays)).to_pandas(), arrays
+        directory.mkdir(parents=True, exist_ok=True)
+        with (
+            atomic_path(directory / _JSON) as json_path,
+            atomic_path(directory / _SAMPLES) as samples_path,
+            atomic_path(directory / _RESPONSES) as responses_path,
+        ):
+            write_parquet(responses_path, columns, arrays, content["identity"])
+            write_parquet(samples_path, samples, {}, content["identity"])
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+            json_path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write to {directory}: {error.strerror}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from .batch import BatchResult
     from .model import Model
     from .single import LmmFit
-
-_PER_RESPONSE = (
-    "_theta", "_sigma", "_objective", "_beta", "_unit_vcov", "_rank", "_gradient_norm", "_lowest",
-    "_n_iter",
-)  # fmt: skip
 
 
 @dataclass
@@ -321,18 +316,13 @@ class FitBatch:
 
     def take(self, positions: Any) -> FitBatch:
         """The fits of some responses, by position."""
-        positions = np.asarray(positions, dtype=np.intp)
-        per_response = {
-            name: getattr(self, name)[positions]
-            for name in (*_PER_RESPONSE, "status_codes", "n_obs")
-        }
-        weights = None if self.weights is None else self.weights[:, positions]
-        raw = self.raw_values[:, positions]
-        values = raw if self.values is self.raw_values else self.values[:, positions]
-        return FitBatch(
-            self.model, self.responses[positions], self.reml, values, raw, weights,
-            **per_response, compile_seconds=self.compile_seconds,
-        )  # fmt: skip
+        at = np.asarray(positions, dtype=np.intp)
+        private = [f.name for f in fields(self) if f.name.startswith("_")]
+        part = {name: getattr(self, name)[at] for name in (*private, "status_codes", "n_obs")}
+        for name in ("values", "raw_values", "weights"):
+            matrix = getattr(self, name)
+            part[name] = None if matrix is None else matrix[:, at]
+        return replace(self, responses=self.responses[at], **part)
 
     def __len__(self) -> int:
         return len(self.responses)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .linalg import _row
+from .linalg import _row, product
 from .structure import triangle
 
 Array = jax.Array
@@ -134,45 +134,71 @@ def combine(stats: Statistics, weights: Array, include_within: bool) -> tuple[Ar
     return lax.fori_loop(0, classes, add_level, start)
 
 
-def traces(stats: Statistics, inner: Array, w: Array) -> tuple[Array, Array]:
-    """tr(inner S) and [w; 1]' S [w; 1] for every between-level matrix S: two (D, a, B).
+class Contracted(NamedTuple):
+    """Contractions of every between-level matrix S (symmetrised over its entry a).
 
-    ``inner`` (m, m, batch) is symmetric, ``w`` (m, B) multiplies the first m columns.
-    Off-diagonal entries a stand for both triangles of the symmetrised S.
+    ``trace`` (D, a, B): tr(inner S_rr); ``quad`` (D, a, B): [w; 1]' S [w; 1]; ``image``
+    (D, a, m, B): S [w; 1] without its last row.
+    """
+
+    trace: Array
+    quad: Array
+    image: Array
+
+
+def contract(stats: Statistics, inner: Array, w: Array) -> Contracted:
+    """Contract every S with a symmetric ``inner`` (r, r, B), r <= m leading columns, and w.
+
+    ``w`` (m, B) multiplies the first m columns, 1 the response.  Entries a off the diagonal
+    stand for both triangles.
     """
     q = stats.root.shape[1]
     pairs = triangle(q)
+    rows = inner.shape[0]
     if isinstance(stats, Compressed):
-        classes = stats.between_rr.shape[0]
-
-        def one(rr, ry, yy):
-            # the two contractions share the read of rr
-            return (
-                jnp.sum(inner * rr, axis=(0, 1)),
-                jnp.sum(w * (jnp.sum(rr * w[None], axis=1) + 2.0 * ry), axis=0) + yy,
-            )
-
-        shape = (classes // len(pairs), len(pairs))
-        if classes <= 4:
-            parts = [
-                one(stats.between_rr[c], stats.between_ry[c], stats.between_yy[c])
-                for c in range(classes)
-            ]
-            trace = jnp.stack([t for t, _ in parts])
-            quad = jnp.stack([u for _, u in parts])
-        else:
-            trace, quad = lax.map(
-                lambda part: one(*part), (stats.between_rr, stats.between_ry, stats.between_yy)
-            )
-        return trace.reshape(*shape, -1), quad.reshape(*shape, -1)
+        total, m, _, _ = stats.between_rr.shape
+        flat = stats.between_rr[..., 0]  # shared by all responses: true matrix products
+        trace = flat[:, :rows, :rows].reshape(total, rows**2) @ inner.reshape(
+            rows**2, inner.shape[-1]
+        )
+        image = (flat.reshape(total * m, m) @ w).reshape(total, m, -1)
+        quad = jnp.sum(w * (image + 2.0 * stats.between_ry), axis=1) + stats.between_yy
+        image = image + stats.between_ry
+        shape = (total // len(pairs), len(pairs))
+        return Contracted(
+            trace.reshape(*shape, -1), quad.reshape(*shape, -1), image.reshape(*shape, m, -1)
+        )
 
     def level(part):
         r, y = part  # (q, m, .), (q, B)
-        shadow = [jnp.sum(inner * r[i][:, None], axis=0) for i in range(q)]
         residual = [jnp.sum(w * r[i], axis=0) + y[i] for i in range(q)]
-        double = [1.0 if i == j else 2.0 for i, j in pairs]
-        trace = [d * jnp.sum(shadow[i] * r[j], axis=0) for d, (i, j) in zip(double, pairs, strict=True)]
-        quad = [d * residual[i] * residual[j] for d, (i, j) in zip(double, pairs, strict=True)]
-        return jnp.stack(trace), jnp.stack(quad)
+        shadow = [jnp.sum(inner * r[i, :rows][:, None], axis=0) for i in range(q)]
+        trace, quad, image = [], [], []
+        for i, j in pairs:
+            double = 1.0 if i == j else 2.0
+            trace.append(double * jnp.sum(shadow[i] * r[j, :rows], axis=0))
+            quad.append(double * residual[i] * residual[j])
+            one = r[i] * residual[j]
+            image.append(one if i == j else one + r[j] * residual[i])
+        return jnp.stack(trace), jnp.stack(quad), jnp.stack(image)
 
-    return lax.map(level, (stats.rotated_r, stats.rotated_y))
+    return Contracted(*lax.map(level, (stats.rotated_r, stats.rotated_y)))
+
+
+#: Up to this many shared matrices are multiplied one by one instead of summed per response.
+FEW_MATRICES = 3
+
+
+def between_times(stats: Statistics, weights: Array, right: Array) -> Array:
+    """(sum of weights S_rr) right, for ``right`` (r, c, B) and the leading r columns of S."""
+    rows, columns, batch = right.shape
+    if rows == 0:
+        return right
+    if isinstance(stats, Compressed) and stats.between_rr.shape[0] <= FEW_MATRICES:
+        total = stats.between_rr.shape[0]
+        flat = stats.between_rr[:, :rows, :rows, 0].reshape(total * rows, rows)
+        each = (flat @ right.reshape(rows, -1)).reshape(total, rows, columns, batch)
+        w = weights.reshape(total, 1, 1, -1)
+        return sum((w[c] * each[c] for c in range(1, total)), w[0] * each[0])
+    summed, _, _ = combine(stats, weights, False)
+    return product(summed[:rows, :rows], right)

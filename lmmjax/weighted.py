@@ -15,7 +15,8 @@ import numpy as np
 from jax import lax
 
 from . import linalg
-from .crossproducts import ROUNDING, level_positions
+from .crossproducts import ROUNDING
+from .prepare import Leaf, level_positions
 from .statistics import Blocked
 from .structure import Layout
 
@@ -30,12 +31,12 @@ class WeightedArrays(NamedTuple):
     """Design-side arrays: ``a`` (n, m) = [dense Z, centred and scaled X], ``products``
     (n, m(m+1)/2) its columns' pairwise products, ``triangle`` (m, m) where each pair is."""
 
-    a: Array
-    products: Array
-    triangle: Array
-    z: Array
-    row_level: Array
-    positions: Array
+    a: Leaf
+    products: Leaf
+    triangle: Leaf
+    z: Leaf
+    row_level: Leaf
+    positions: Leaf
 
 
 def prepare_weighted(
@@ -80,9 +81,7 @@ def prepare_weighted(
     else:
         ze, code = np.zeros((n, 0)), np.zeros(n, dtype=np.int32)
         positions = np.zeros((0, 0), dtype=np.int32)
-    arrays = WeightedArrays(
-        a, a[:, row] * a[:, col], where, ze, code.astype(np.int32), positions
-    )
+    arrays = WeightedArrays(a, a[:, row] * a[:, col], where, ze, code.astype(np.int32), positions)
     return arrays, scale[:, None] * shift, z_scale
 
 
@@ -168,7 +167,12 @@ def weighted_statistics(
         wy = w * y
         empty = jnp.zeros((0, 0, 0, 1))
         stats = Blocked(
-            gram, arrays.a.T @ wy, jnp.sum(wy * y, axis=0), empty, empty, jnp.zeros((0, 0, 1)),
+            gram,
+            arrays.a.T @ wy,
+            jnp.sum(wy * y, axis=0),
+            empty,
+            empty,
+            jnp.zeros((0, 0, 1)),
             **common,
         )
         return stats, fixed, log_scale, ratio

@@ -7,7 +7,8 @@ import dense
 import jax
 import numpy as np
 import pytest
-from lmmjax.crossproducts import level_positions, prepare, rotate_to_spectrum, shared_statistics
+from lmmjax.crossproducts import shared_statistics
+from lmmjax.prepare import level_positions, prepare, rotate_to_spectrum
 from lmmjax.model import Model
 from lmmjax.statistics import Compressed, combine, traces
 from lmmjax.structure import triangle

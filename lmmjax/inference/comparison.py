@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -158,7 +158,7 @@ def one_response(fits: FitBatch, index: int) -> FitBatch:
     """The fit of one response as a batch of its own."""
     total = len(fits.responses)
     rows = slice(index, index + 1)
-    changes = {"responses": fits.responses[rows]}
+    changes: dict[str, Any] = {"responses": fits.responses[rows]}
     for name, value in vars(fits).items():
         if not isinstance(value, np.ndarray) or name not in fits.__dataclass_fields__:
             continue
@@ -248,7 +248,7 @@ def _warn_worse(count: int) -> None:
             f"the larger model fits {count} responses worse than the smaller one, so one of the "
             "two fits is not at its optimum; their status is 'failed_fit' and they have no p-value",
             FitWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import TYPE_CHECKING, Any, cast
 
@@ -103,7 +104,7 @@ def anova(
     for other in singles[1:]:
         check_comparable(singles[0], other)
     if refit:
-        singles = _refit(singles)
+        singles = _refit(singles, stacklevel=3)
     singles.sort(key=_parameters)
     return _r_table(singles, allow_not_converged)
 
@@ -159,12 +160,12 @@ def _batch_table(
     pair = [first, second]
     if refit and (first.reml or second.reml):
         if first.reml != second.reml or fixed_parts_differ(first, second):
-            pair = _refit(pair)
+            pair = _refit(pair, stacklevel=4)
     result = compare(pair[0], pair[1], allow_not_converged)
     return table(result, benjamini_hochberg(result.p_value))
 
 
-def _refit(fits: list[FitBatch]) -> list[FitBatch]:
+def _refit(fits: list[FitBatch], stacklevel: int) -> list[FitBatch]:
     formulas = [repr(f.model.formula) for f in fits if f.reml]
     if not formulas:
         return fits
@@ -172,7 +173,7 @@ def _refit(fits: list[FitBatch]) -> list[FitBatch]:
         f"refitted by ML, because log-likelihoods of REML fits depend on the fixed effects: "
         f"{' and '.join(formulas)}; refit=False keeps REML",
         RefitWarning,
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
     return [refit_ml(f) if f.reml else f for f in fits]
 
@@ -211,7 +212,8 @@ def _rows(results: list[Comparison]) -> dict[str, Any]:
 
 def _r_table(fits: list[FitBatch], allow_not_converged: bool) -> pd.DataFrame:
     results = [
-        compare(a, b, allow_not_converged) for a, b in zip(fits[:-1], fits[1:], strict=True)
+        compare(smaller, larger, allow_not_converged)
+        for smaller, larger in itertools.pairwise(fits)
     ]
     rows = _rows(results)
     number = lambda name: [cast(float, getattr(f, name).iloc[0]) for f in fits]  # noqa: E731
