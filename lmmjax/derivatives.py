@@ -46,7 +46,7 @@ def _pattern_dot(x: Array, a: tuple[int, int]) -> Array:
 
 def _symmetric(entries: Array, q: int) -> Array:
     """Undo ``traces``' doubling of off-diagonals: (D, a, B) to symmetric (q, q, D, B)."""
-    rows: list[list[Array | None]] = [[None] * q for _ in range(q)]
+    rows = [[entries[:, 0]] * q for _ in range(q)]
     for a, (i, j) in enumerate(triangle(q)):
         value = entries[:, a] if i == j else 0.5 * entries[:, a]
         rows[i][j] = rows[j][i] = value

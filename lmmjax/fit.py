@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from . import batch
+from .batch import Batches, chunk_size
 from .errors import FitWarning, NonFiniteError, ResponseError
 from .expression.align import align_expression, align_weights
+from .program import fit_chunk
 from .results import FitBatch
 from .status import Status, names_of
 
@@ -227,7 +228,7 @@ def _run(
 ):
     layout = model.layout
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
-    size = options.chunk_size or batch.chunk_size(layout, model.n, doubles, options.memory)
+    size = options.chunk_size or chunk_size(layout, model.n, doubles, options.memory)
     if len(columns) < size:  # small jobs: the smallest power of two that holds them
         size = max(1, 1 << (len(columns) - 1).bit_length())
     unit = model.theta_unit(z_scale)
@@ -238,8 +239,8 @@ def _run(
             "theta_unit": jnp.asarray(unit[:, None]),
             "log_x_scale": jnp.asarray(log_x_scale[:, None]),
         }
-    program = partial(batch.fit_chunk, layout, options.reml, n_starts, arrays, scaling)
-    result = batch.run_batches(program, values, weights, columns, layout, size, advance)
+    program = partial(fit_chunk, layout, options.reml, n_starts, arrays, scaling)
+    result = Batches(program, layout, values, weights, columns, size, advance).run()
     fits.record(columns if target is None else target, result, x_transform, unit)
 
 

@@ -39,10 +39,20 @@ class Point(NamedTuple):
     evaluation: Evaluation
 
 
+class Move(NamedTuple):
+    """A proposed step: where to, its length and promise, and whether it leaves the range."""
+
+    theta: Array
+    decrease: Array
+    length: Array
+    far: Array
+
+
 class Lanes(NamedTuple):
     """State of the optimiser, one lane per response (last axis)."""
 
-    point: Point
+    point: Point  # best so far
+    move: Move  # proposed from it
     radius: Array
     active: Array
     n_iter: Array
@@ -189,15 +199,6 @@ def newton_step(
     return step, jnp.where(stuck, jnp.inf, decrease)
 
 
-class Move(NamedTuple):
-    """A proposed step: where to, its length and promise, and whether it leaves the range."""
-
-    theta: Array
-    decrease: Array
-    length: Array
-    far: Array
-
-
 def propose(layout: Layout, size: Array, point: Point, radius: Array) -> Move:
     """Newton step from a point, in the coordinates of :mod:`lmmjax.covariance`."""
     result = point.evaluation
@@ -240,34 +241,44 @@ def minimise(
     def body(carry):
         lanes, trip = carry
         old = lanes.point.evaluation.value
-        move = propose(layout, size, lanes.point, lanes.radius)
-        new = at(jnp.where(lanes.active, move.theta, lanes.point.theta))
+        new = at(lanes.move.theta)
         value = new.evaluation.value
         # near the optimum the decrease drowns in rounding: allow for it
         better = value <= old + 1e-12 * (1.0 + jnp.abs(old))
         accept = lanes.active & better
-        done = move.decrease < DECREMENT_TOLERANCE
-        gone = ~better & (move.length < 1e-12)
-        radius = jnp.where(better, jnp.maximum(lanes.radius, 2.0 * move.length), 0.25 * move.length)
+        length = lanes.move.length
+        radius = jnp.where(better, jnp.maximum(lanes.radius, 2.0 * length), 0.25 * length)
+        radius = jnp.where(lanes.active, radius, lanes.radius)
+        point = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, lanes.point)
+        last = (trip > 0) & (lanes.move.decrease < DECREMENT_TOLERANCE)
+        gone = ~better & (length < 1e-12)
+        move = propose(layout, size, point, radius)
+        hopeless = move.far | ~jnp.isfinite(point.evaluation.value)
         return (
             Lanes(
-                point=jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, lanes.point),
-                radius=jnp.where(lanes.active, radius, lanes.radius),
-                active=lanes.active & ~done & ~move.far & ~gone,
-                n_iter=lanes.n_iter + lanes.active,
+                point,
+                move,
+                radius,
+                active=lanes.active & ~last & ~gone & ~hopeless,
+                n_iter=lanes.n_iter + (lanes.active & (trip > 0)),
             ),
             trip + 1,
         )
 
     batch = start.shape[-1]
+    # the loop makes the first evaluation too: the program holds one copy of it
+    shape = jax.eval_shape(at, start)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+    worst = nothing.evaluation._replace(value=jnp.full(batch, jnp.inf))
     lanes = Lanes(
-        at(start),
+        nothing._replace(evaluation=worst),
+        Move(start, jnp.zeros(batch), jnp.zeros(batch), jnp.zeros(batch, dtype=bool)),
         radius=jnp.broadcast_to(radius, (batch,)),
         active=alive,
         n_iter=jnp.zeros(batch, dtype=jnp.int32),
     )
     lanes, _ = lax.while_loop(
-        lambda carry: jnp.any(carry[0].active) & (carry[1] < max_iter), body, (lanes, 0)
+        lambda carry: jnp.any(carry[0].active) & (carry[1] <= max_iter), body, (lanes, 0)
     )
     return lanes
 
@@ -278,6 +289,7 @@ def evaluate_only(layout: Layout, reml: bool, stats: Statistics, batch: int) -> 
     result = evaluate(layout, reml, stats, nothing)
     return Lanes(
         Point(nothing, result),
+        Move(nothing, jnp.zeros(batch), jnp.zeros(batch), jnp.zeros(batch, dtype=bool)),
         radius=jnp.ones(batch),
         active=jnp.zeros(batch, dtype=bool),
         n_iter=jnp.zeros(batch, dtype=jnp.int32),

@@ -88,7 +88,9 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         "sample_names": labels_to_json(model.samples, "sample names"),
         "observations_kept": design.kept.tolist(),
         "common_weights": None if common is None else common.tolist(),
-        "response_index": labels_to_json(fits.responses[:0], "names of responses"),
+        "response_index": labels_to_json(
+            fits.responses, "names of responses", with_values=False
+        ),
         "fixed_names": list(design.fixed_names),
         "theta_names": list(model.theta_names),
         "fixed_kept": design.fixed_kept.tolist(),
@@ -97,7 +99,7 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         "value": fits.raw_values.T,
         "theta": fits._theta,
         "beta": fits._beta,
-        "unit_vcov": fits._unit_vcov.reshape(len(fits), -1),
+        "unit_vcov": fits._unit_vcov.reshape(len(fits), design.rank**2),
     }
     if fits.weights is not None and common is None:
         arrays["weight"] = fits.weights.T
@@ -127,7 +129,7 @@ def load(directory: str | Path) -> FitBatch:
     samples, _ = read_parquet(directory / _SAMPLES, content["identity"])
     table, arrays = read_parquet(directory / _RESPONSES, content["identity"])
     design = _rebuild_design(content, samples, directory)
-    model = Model(design, index_from_json(content["sample_names"], None))
+    model = Model(design, index_from_json(content["sample_names"]))
     total, p = len(table), design.rank
     responses = index_from_json(content["response_index"], table[_LABEL].to_list())
     empty = np.empty((total, 0))
@@ -204,7 +206,7 @@ def write_tables(fits: FitBatch, directory: str | Path, *, force: bool = False) 
 
 def _rebuild_design(content: dict[str, Any], samples: pd.DataFrame, directory: Path) -> Design:
     kept = np.array(content["observations_kept"], dtype=bool)
-    names = index_from_json(content["sample_names"], None)
+    names = index_from_json(content["sample_names"])
     if len(samples.columns):
         samples = samples.set_axis(content["sample_columns"], axis=1)
         samples = samples.set_axis(names[kept], axis=0)

@@ -24,26 +24,28 @@ def label_array(labels: pd.Index, what: str) -> Any:
     return pa.array(labels.tolist())
 
 
-def labels_to_json(labels: pd.Index, what: str) -> dict[str, Any]:
-    label_array(labels, what)
+def labels_to_json(labels: pd.Index, what: str, with_values: bool = True) -> dict[str, Any]:
+    """An index for JSON; without the labels themselves where a Parquet column holds them."""
     name = None if labels.name is None else str(labels.name)
-    return {"values": labels.tolist(), "dtype": str(labels.dtype), "name": name}
+    if isinstance(labels, pd.RangeIndex):
+        return {"range": [labels.start, labels.stop, labels.step], "name": name}
+    label_array(labels, what)
+    values = labels.tolist() if with_values else None
+    return {"values": values, "dtype": str(labels.dtype), "name": name}
 
 
-def index_from_json(content: dict[str, Any], values: list[Any] | None) -> pd.Index:
+def index_from_json(content: dict[str, Any], values: list[Any] | None = None) -> pd.Index:
     """An index as it was; ``values`` where they are stored elsewhere."""
-    labels = content["values"] if values is None else values
+    if "range" in content:
+        return pd.RangeIndex(*content["range"], name=content["name"])
     dtype = content["dtype"]
-    known = dtype in ("object", "string", "str", "bool") or dtype.startswith(
-        ("int", "uint", "float")
+    plain = dtype in ("object", "string", "bool") or dtype.startswith(("int", "uint", "float"))
+    # other names, such as "str", are not known to every pandas; they are what it infers
+    return pd.Index(
+        content["values"] if values is None else values,
+        dtype=dtype if plain else None,
+        name=content["name"],
     )
-    return pd.Index(labels, dtype=_dtype(dtype) if known else None, name=content["name"])
-
-
-def _dtype(name: str) -> Any:
-    if name == "str":  # the default text type of pandas 3, which pandas 2 does not know
-        return None
-    return name
 
 
 def write_parquet(

@@ -43,6 +43,8 @@ def predict(
     # unknown levels are told apart below: a level can be new to one response only
     new = new_design(design, newdata, new_levels="population", random=bool(selected))
     out = new.X @ np.nan_to_num(fit._beta)
+    if not fit.status.has_estimates:
+        return pd.Series(np.nan, index=new.observations, name=fit.response)
     if np.isnan(fit._beta).any():
         out[~_estimable(fit, new.X)] = np.nan
     if new.offset is not None:

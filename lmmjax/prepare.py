@@ -160,7 +160,9 @@ def prepare(
             outer = np.einsum("lr,ls->lrs", rotated_r[:, i], rotated_r[:, j])
             if i != j:
                 outer = outer + np.swapaxes(outer, 1, 2)
-            np.add.at(between, (class_of, slot), outer)
+            by_class = np.zeros((len(count), m, m))
+            np.add.at(by_class, class_of, outer)
+            between[:, slot] = by_class
         between_rr = between.reshape(len(count) * len(pairs), m, m)
     else:
         between_rr = np.zeros((0, m, m))

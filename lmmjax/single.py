@@ -73,7 +73,7 @@ def lmer(
     table = as_table(data)
     values = _row_weights(weights, table)
     if values is not None and not values.all():
-        table, values = table[values > 0], values[values > 0]
+        table, values = table.loc[values > 0], values[values > 0]
     design = build_design(
         formula, table, na=na, rank_deficient=rank_deficient, contrasts=contrasts,
         response_values=True,

@@ -161,12 +161,14 @@ def contract(stats: Statistics, inner: Array, w: Array) -> Contracted:
         trace = flat[:, :rows, :rows].reshape(total, rows**2) @ inner.reshape(
             rows**2, inner.shape[-1]
         )
-        image = (flat.reshape(total * m, m) @ w).reshape(total, m, -1)
+        image = (flat.reshape(total * m, m) @ w).reshape(total, m, w.shape[-1])
         quad = jnp.sum(w * (image + 2.0 * stats.between_ry), axis=1) + stats.between_yy
         image = image + stats.between_ry
         shape = (total // len(pairs), len(pairs))
         return Contracted(
-            trace.reshape(*shape, -1), quad.reshape(*shape, -1), image.reshape(*shape, m, -1)
+            trace.reshape(*shape, -1),
+            quad.reshape(*shape, -1),
+            image.reshape(*shape, m, image.shape[-1]),
         )
 
     def level(part):

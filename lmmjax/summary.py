@@ -103,10 +103,15 @@ def _correlation_text(cov: np.ndarray) -> list[list[str]]:
     return [aligned[i * q : (i + 1) * q] for i in range(q)]
 
 
+def _estimated(fit: LmmFit) -> tuple[np.ndarray, list[str]]:
+    """Which coefficients have an estimate, and their names."""
+    estimated = ~np.isnan(fit.fixef.to_numpy())
+    return estimated, [str(name) for name in fit.fixef.index[estimated]]
+
+
 def _fixed_effects(fit: LmmFit) -> list[str]:
-    estimated = fit.fixef.notna().to_numpy()
-    names = fit.fixef.index[estimated]
-    if not len(names):
+    estimated, names = _estimated(fit)
+    if not names:
         return []
     estimate, error = fit.fixef.to_numpy()[estimated], fit.std_errors.to_numpy()[estimated]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -116,13 +121,13 @@ def _fixed_effects(fit: LmmFit) -> list[str]:
     smallest = 1 + int(np.floor(np.log10(size.min()))) if len(size) else 0
     text = significant(np.round(numbers, max(1, DIGITS - smallest)) + 0.0, DIGITS)
     t_text = significant(np.round(t, 3) + 0.0, DIGITS)
-    rows = list(zip(names, text[: len(names)], text[len(names) :], t_text, strict=True))
+    columns = (names, text[: len(names)], text[len(names) :], t_text)
+    rows = [list(row) for row in zip(*columns, strict=True)]
     return ["Fixed effects:", *table(rows, ["", "Estimate", "Std. Error", "t value"])]
 
 
 def _correlations(fit: LmmFit) -> list[str]:
-    estimated = fit.fixef.notna().to_numpy()
-    names = list(fit.fixef.index[estimated])
+    estimated, names = _estimated(fit)
     p = len(names)
     if p < 2:
         return []
@@ -141,7 +146,7 @@ def _correlations(fit: LmmFit) -> list[str]:
 
 def _remarks(fit: LmmFit) -> list[str]:
     out = []
-    dropped = list(fit.fixef.index[fit.fixef.isna()])
+    dropped = [str(name) for name in fit.fixef.index[~_estimated(fit)[0]]]
     if dropped:
         out.append(f"dropped as linearly dependent: {', '.join(dropped)}")
     if not fit.converged:

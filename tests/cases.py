@@ -8,9 +8,10 @@ from __future__ import annotations
 import warnings
 from functools import cache
 
-import lmmjax
 import numpy as np
 import pandas as pd
+
+import lmmjax
 from lmmjax.errors import FitWarning
 from lmmjax.model import Model
 from lmmjax.results import FitBatch

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from lmmjax import covariance
 from lmmjax.structure import Layout, choose_eliminated, triangle
 

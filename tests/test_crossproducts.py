@@ -7,10 +7,11 @@ import dense
 import jax
 import numpy as np
 import pytest
+
 from lmmjax.crossproducts import shared_statistics
-from lmmjax.prepare import level_positions, prepare, rotate_to_spectrum
 from lmmjax.model import Model
-from lmmjax.statistics import Compressed, combine, traces
+from lmmjax.prepare import level_positions, prepare, rotate_to_spectrum
+from lmmjax.statistics import Compressed, between_times, combine, contract
 from lmmjax.structure import triangle
 
 
@@ -96,16 +97,20 @@ def test_levels_are_eliminated_exactly(name: str, max_classes: int) -> None:
         np.testing.assert_allclose(yy, np.diag(left.T @ inverse @ left), rtol=1e-10)
 
 
-def test_compressed_and_blocked_traces_agree() -> None:
+def test_compressed_and_blocked_contractions_agree() -> None:
     layout, y = cases.model("slope_and_crossed").layout, cases.responses()[:, :3]
     rng = np.random.default_rng(1)
     inner = rng.normal(size=(layout.m, layout.m, 3))
     inner = inner + np.swapaxes(inner, 0, 1)
     w = rng.normal(size=(layout.m, 3))
+    right = rng.normal(size=(layout.m, 2, 3))
     sums = []
     for limit in (64, -1):
         stats, *_ = shared_statistics(layout, prepared("slope_and_crossed", limit).arrays, y)
-        sums.append([np.sum(part, axis=0) for part in traces(stats, inner, w)])
+        parts = [np.sum(part, axis=0) for part in contract(stats, inner, w)]
+        entries = np.array([1.0, -0.5, 2.0])  # the same triangle for every level or class
+        weights = np.broadcast_to(entries[None, :, None], (stats.root.shape[0], 3, 3))
+        sums.append([*parts, between_times(stats, weights, right)])
     for one, other in zip(*sums, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
 
@@ -167,7 +172,7 @@ def test_spectrum_has_the_covariance(weighted: bool) -> None:
     rotate = out.arrays.rotate
     np.testing.assert_allclose(rotate @ rotate.T, np.eye(40), atol=1e-13)
     np.testing.assert_allclose(
-        rotate.T @ np.diag(d) @ rotate, (root[:, None] * full) @ (root[:, None] * full).T, atol=1e-12
+        rotate.T @ np.diag(d) @ rotate, np.outer(root, root) * (full @ full.T), atol=1e-12
     )
     np.testing.assert_allclose(
         rotate.T @ out.arrays.basis @ out.x_transform, root[:, None] * model.design.X, atol=1e-12

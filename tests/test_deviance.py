@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from lmmjax import deviance
 from lmmjax.crossproducts import shared_statistics
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+
 from lmmjax import linalg
 from lmmjax.structure import Layout
 

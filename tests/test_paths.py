@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cases import assert_same_fits, fit_quietly
+
 from lmmjax.model import Path
 
 

@@ -82,13 +82,13 @@ def test_offset_and_weights(reference_lmer):
 def test_level_without_observations_of_this_response(ragged):
     row = ragged.fits["gene3"]
     new = ragged.samples[ragged.samples["g"] == "g5"]
-    with pytest.raises(UnseenLevelError, match="'g'.*'gene3': 'g5'"):
+    with pytest.raises(UnseenLevelError, match=r"'g'.*'gene3': 'g5'"):
         row.predict(new)
     population = row.predict(new, new_levels="population")
     np.testing.assert_allclose(population, row.predict(new, "~ (1 | h)"))
     assert row.predict(new, new_levels="missing").isna().all()
     assert ragged.fits["gene0"].predict(new).notna().all()
-    with pytest.raises(UnseenLevelError, match="new level.*'g99'"):
+    with pytest.raises(UnseenLevelError, match=r"new level.*'g99'"):
         row.predict(new.assign(g="g99"))
 
 

@@ -43,9 +43,11 @@ def test_estimates(ref, reference_lmer):
     assert fit.singular is ref.singular
     assert fit.sigma == pytest.approx(ref.sigma, rel=1e-5)
     np.testing.assert_allclose(fit.theta, ref.theta, atol=1e-5, rtol=0)
-    assert list(fit.fixef.index) == list(ref.fixef.index)
+    # in R the polynomial contrast comes from the column's type, here from the formula
+    names = [name.replace("C(temperature, Poly)", "temperature") for name in fit.fixef.index]
+    assert names == list(ref.fixef.index)
     size = ref.std_errors.to_numpy()
-    np.testing.assert_array_less(np.abs(fit.fixef - ref.fixef) / size, 1e-5)
+    np.testing.assert_array_less(np.abs(fit.fixef.to_numpy() - ref.fixef) / size, 1e-5)
     np.testing.assert_allclose(fit.std_errors, ref.std_errors, rtol=1e-5)
     np.testing.assert_allclose(
         fit.vcov / np.outer(size, size), np.array(ref.values["vcov"]) / np.outer(size, size),

@@ -1,0 +1,146 @@
+"""The compiled program: statistics, start, Newton and results of one chunk of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from . import covariance, linalg, optimize
+from .crossproducts import shared_statistics
+from .deviance import objective_constant
+from .prepare import Leaf, SharedArrays
+from .structure import Layout
+from .weighted import WeightedArrays, weighted_statistics
+
+Array = jax.Array
+
+
+class Outcome(NamedTuple):
+    """What the compiled program returns per response (last axis, B).
+
+    theta is in engine units; ``fixed`` and ``fixed_cov`` refer to the basis of X, in units
+    of the response and of sigma^2.
+    """
+
+    theta: Leaf
+    objective: Leaf
+    sigma: Leaf
+    rss_fraction: Leaf
+    residual_ratio: Leaf
+    fixed: Leaf
+    fixed_cov: Leaf
+    gradient_norm: Leaf
+    lowest_eigenvalue: Leaf
+    n: Leaf
+    rank: Leaf
+    kept: Leaf
+    decrease: Leaf
+    radius: Leaf
+    n_iter: Leaf
+
+
+@partial(jax.jit, static_argnames=("layout", "reml", "n_starts"))
+def fit_chunk(
+    layout: Layout,
+    reml: bool,
+    n_starts: int,
+    arrays: SharedArrays | WeightedArrays,
+    scaling: dict[str, Array],
+    y: Array,
+    weights: Array | None,
+    alive: Array,
+    theta0: Array,
+    radius0: Array,
+    resume: Array,
+    max_trips: Array,
+) -> Outcome:
+    """Fit the columns of y (n, B): statistics, start, Newton, results.
+
+    ``resume`` (scalar) continues from ``theta0`` and trust radius ``radius0``
+    instead of the grid.  Columns with ``alive`` false are carried along untouched.
+    """
+    if isinstance(arrays, WeightedArrays):
+        assert weights is not None
+        stats, fixed, log_scale, residual_ratio = weighted_statistics(layout, arrays, y, weights)
+    else:
+        stats, fixed, log_scale, residual_ratio = shared_statistics(layout, arrays, y)
+    size = scaling["level_size"]
+    batch = y.shape[1]
+    if layout.n_theta:
+        starts = jax.lax.cond(
+            resume,
+            lambda: jnp.broadcast_to(theta0[:, None], (layout.n_theta, n_starts, batch)),
+            lambda: optimize.choose_start(layout, reml, stats, size, n_starts),
+        )
+        radius = jnp.where(resume, radius0, optimize.START_RADIUS)
+
+        def run(start):
+            return optimize.minimise(layout, reml, stats, size, start, radius, alive, max_trips)
+
+        if n_starts == 1:
+            lanes = run(starts[:, 0])
+        else:
+            # a resumed lane has one start only: the loop ends after it
+            lanes = _best_of(run, starts, jnp.where(resume, 1, n_starts))
+        point = lanes.point
+        result = point.evaluation
+        assert result.gradient is not None and result.hessian is not None
+        gradient, hessian = covariance.chain_to_theta(
+            layout, point.theta, result.gradient, result.hessian
+        )
+        unit = scaling["theta_unit"]
+        values, _ = linalg.eigen(hessian * (unit[:, None] * unit[None]))
+        gradient_norm = jnp.max(jnp.abs(gradient * unit), axis=0)
+        lowest = jnp.min(values, axis=0)
+    else:
+        lanes = optimize.evaluate_only(layout, reml, stats, batch)
+        point = lanes.point
+        result = point.evaluation
+        gradient_norm, lowest = jnp.zeros(batch), jnp.full(batch, jnp.nan)
+    nu = stats.n - stats.rank if reml else stats.n
+    objective = result.value + objective_constant(reml, stats, log_scale)
+    kept = jnp.ones((layout.p, 1)) if stats.kept is None else stats.kept
+    if reml:
+        objective = objective + 2.0 * jnp.sum(kept * scaling["log_x_scale"], axis=0)
+    scale = jnp.exp(log_scale)
+    wide = partial(jnp.broadcast_to, shape=(batch,))
+    return Outcome(
+        theta=point.theta,
+        objective=objective,
+        sigma=jnp.sqrt(result.rss / nu) * scale,
+        rss_fraction=result.rss / stats.n,
+        residual_ratio=residual_ratio,
+        fixed=(fixed + result.fixed) * scale,
+        fixed_cov=result.fixed_cov,
+        gradient_norm=gradient_norm,
+        lowest_eigenvalue=lowest,
+        n=wide(stats.n),
+        rank=wide(stats.rank),
+        kept=jnp.broadcast_to(kept, (layout.p, batch)),
+        decrease=lanes.move.decrease,
+        radius=lanes.radius,
+        n_iter=lanes.n_iter,
+    )
+
+
+def _best_of(run: Callable[[Array], optimize.Lanes], starts: Array, count: Array) -> optimize.Lanes:
+    """Lanes of the best among the first ``count`` starts (k, n_starts, B)."""
+
+    shape = jax.eval_shape(run, starts[:, 0])
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+    worst = none.point.evaluation._replace(value=none.point.evaluation.value + jnp.inf)
+
+    def better(index, best):
+        lanes = run(jax.lax.dynamic_index_in_dim(starts, index, 1, keepdims=False))
+        value, old = lanes.point.evaluation.value, best.point.evaluation.value
+        # a clear margin, so that rounding does not pick among equal minima
+        wins = value - old < -1e-9 * (1.0 + jnp.abs(value))
+        return jax.tree.map(lambda a, b: jnp.where(wins | (index == 0), a, b), lanes, best)
+
+    return jax.lax.fori_loop(
+        0, count, better, none._replace(point=none.point._replace(evaluation=worst))
+    )
