@@ -40,7 +40,7 @@ def chunk_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     k, m = layout.n_theta, layout.m
     doubles = per_response_doubles + (6 + 3 * k) * m * m + 2 * n + 4 * k * k
     if jax.default_backend() == "cpu":
-        budget, low, high = 3e6, 32, 256
+        budget, low, high = 4e6, 32, 256
     else:
         budget, low, high = 4e9, 256, 131072
     if memory is not None:

@@ -15,6 +15,7 @@ import pandas as pd
 from . import deviance as _deviance
 from .crossproducts import shared_statistics
 from .design import Design, build_design
+from .expression.anndata_view import is_anndata
 from .fit import FitOptions, fit_responses
 from .prepare import Prepared, prepare, rotate_to_spectrum
 from .results import FitBatch
@@ -29,7 +30,7 @@ MAX_CLASSES = 64
 
 def compile(
     formula: str,
-    samples: pd.DataFrame | Mapping[str, Any],
+    samples: Any,
     *,
     na: str = "drop",
     rank_deficient: str = "drop",
@@ -43,7 +44,8 @@ def compile(
         lme4 syntax, for example ``"~ Age + (1|Individual) + (1|Batch)"``; a left-hand side is
         ignored.
     samples
-        One row per observation, index = sample names.
+        DataFrame (or mapping of columns), one row per observation, index = sample names; or an
+        ``AnnData``, which brings its ``obs``.
     na
         What to do with samples that miss a covariate: ``"drop"`` (said in a warning) or
         ``"raise"``.
@@ -70,6 +72,8 @@ def compile(
     >>> round(float(fits.objective.iloc[0]), 4)
     1743.6283
     """
+    if is_anndata(samples):
+        samples = samples.obs
     design = build_design(
         formula, samples, na=na, rank_deficient=rank_deficient, contrasts=contrasts
     )

@@ -59,9 +59,9 @@ class Lanes(NamedTuple):
 
 
 #: Nodes of the start grid per term, by number of scalar terms.
-NODES = {1: 9, 2: 5, 3: 4}
+NODES = {1: 7, 2: 5, 3: 3}
 #: Largest node: variance ratio times observations per level, on the log scale.
-TOP_NODE = 5.0
+TOP_NODE = 4.5
 
 
 def start_grid(layout: Layout, size: Array) -> tuple[Array, tuple[int, ...]]:

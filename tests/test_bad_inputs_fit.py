@@ -146,8 +146,11 @@ def test_one_level_left() -> None:
     assert fits.status.iloc[BAD] == "unidentifiable"
 
 
-@pytest.mark.parametrize("path", ["auto", "weighted", "blocked"])
-@pytest.mark.parametrize("name", ["one_term", "crossed", "slope"])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("one_term", "auto"), ("crossed", "auto"), ("crossed", "weighted"), ("crossed", "blocked"),
+     ("slope", "auto"), ("slope", "weighted")],
+)  # fmt: skip
 def test_zero_resid_var(name: str, path) -> None:
     """y = X b + Z u exactly: the residual variance is zero, nothing can be inferred."""
     model = cases.model(name)
@@ -318,7 +321,7 @@ def test_wrong_shapes_and_types() -> None:
         model.fit(cases.pd.DataFrame(np.zeros((40, 2))))
 
 
-@pytest.mark.parametrize("name", ["crossed", "slope_and_crossed", "linear"])
+@pytest.mark.parametrize("name", ["crossed", "linear"])
 def test_near_copies_of_a_constant(name: str) -> None:
     """One cell differs: fitted or given a status, but finite wherever it says converged."""
     y = with_bad(3.0)

@@ -14,9 +14,8 @@ from lmmjax.crossproducts import shared_statistics
 
 #: every structure once; REML and ML differ in code only where terms are dense or vector-valued
 DERIVATIVES = [
-    ("one_term", True), ("crossed", True), ("dense_slope", True), ("independent", True),
-    ("slope_and_crossed", True), ("slope_and_crossed", False), ("nested", False),
-    ("no_fixed", False),
+    ("crossed", True), ("slope_and_crossed", True), ("dense_slope", False), ("independent", False),
+    ("no_fixed", True),
 ]  # fmt: skip
 
 
@@ -99,7 +98,7 @@ def test_derivatives_are_those_of_plain_autodiff(name: str, reml: bool) -> None:
         np.testing.assert_allclose(hessian(theta), second, rtol=1e-7, atol=1e-9 * size)
 
 
-@pytest.mark.parametrize("name", ["crossed", "slope_and_crossed"])
+@pytest.mark.parametrize("name", ["slope_and_crossed"])
 def test_derivatives_are_those_of_finite_differences(name: str) -> None:
     model, y = cases.model(name), cases.responses()[:, 2]
     value = partial(dense.objective, model.design, y=y, reml=True)
