@@ -86,6 +86,8 @@ class Batches:
         Which columns to fit.
     size
         Responses per chunk.
+    hopeful
+        Which columns are to be fitted; the others are carried along as idle lanes.
     """
 
     program: Callable[..., Outcome]
@@ -95,6 +97,7 @@ class Batches:
     columns: np.ndarray
     size: int
     progress: Callable[[int], object]
+    hopeful: np.ndarray | None = None
     results: list[np.ndarray] = field(default_factory=list)
 
     def run(self) -> BatchResult:
@@ -128,8 +131,11 @@ class Batches:
             left = np.flatnonzero(open_ & (out.n_iter < MAX_ITER))
             if not len(left):
                 return
+            before = out.n_iter[left]
             chunks = [left[s : s + self.size] for s in range(0, len(left), self.size)]
             self._side_by_side(chunks, True, MORE_TRIPS, devices)
+            if np.array_equal(before, Outcome(*self.results).n_iter[left]):
+                return  # what is left (a vanishing residual variance, say) has nowhere to go
 
     def _side_by_side(
         self, chunks: list[np.ndarray], resume: bool, trips: int, devices: list[Device]
@@ -160,12 +166,15 @@ class Batches:
     def _chunk(self, which: np.ndarray, resume: bool, trips: int, device: Device) -> None:
         """Fit the columns at positions ``which`` of ``columns`` and store the outcome."""
         source = self.columns[which]
-        alive = np.arange(self.size) < len(which)
+        there = np.arange(self.size) < len(which)
+        alive = there.copy()
+        if self.hopeful is not None:
+            alive[there] = self.hopeful[which]
         theta0 = np.zeros((self.layout.n_theta, self.size))
         radius0 = np.ones(self.size)
         if resume:
             so_far = Outcome(*self.results)
-            theta0[:, alive], radius0[alive] = so_far.theta[:, which], so_far.radius[which]
+            theta0[:, there], radius0[there] = so_far.theta[:, which], so_far.radius[which]
         weights = None if self.weights is None else self._padded(self.weights, source)
         with jax.enable_x64(True), jax.default_device(device):
             out = self.program(

@@ -85,7 +85,10 @@ def _dense_parts(matrix: Array, layout: Layout, a: int, b: int) -> Array:
 
 
 def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu):
-    """Gradient (k, B) and Hessian (k, k, B) in the lower triangles of Psi."""
+    """Gradient (k, B) and Hessian (k, k, B) in the lower triangles of Psi.
+
+    Third comes the Hessian of the log-determinants alone.
+    """
     n_dense = layout.n_dense
     k_p = rr[:n_dense, :n_dense]
     k_log = k_p if reml else k_ml
@@ -136,19 +139,17 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
             h_log,
             h_rss,
         )
-    gradient = jnp.stack([d_log[a] + nu * d_rss[a] / yy for a in range(k)]) if k else None
     if not k:
-        batch = yy.shape[-1]
-        return jnp.zeros((0, batch)), jnp.zeros((0, 0, batch))
-    rows = []
-    for a in range(k):
-        row = []
-        for b in range(k):
-            hi, lo = max(a, b), min(a, b)
-            key = (hi, lo) if (hi, lo) in h_log else (lo, hi)
-            row.append(h_log[key] + nu * (h_rss[key] / yy - d_rss[a] * d_rss[b] / (yy * yy)))
-        rows.append(jnp.stack(row))
-    return gradient, jnp.stack(rows)
+        none = jnp.zeros((0, 0, yy.shape[-1]))
+        return jnp.zeros((0, yy.shape[-1])), none, none
+    order = [[(max(a, b), min(a, b)) for b in range(k)] for a in range(k)]
+    order = [[key if key in h_log else key[::-1] for key in row] for row in order]
+    curvature = jnp.stack([jnp.stack([h_log[key] for key in row]) for row in order])
+    bend = jnp.stack([jnp.stack([h_rss[key] for key in row]) for row in order])
+    slope = jnp.stack(d_rss) / yy
+    gradient = jnp.stack(d_log) + nu * slope
+    hessian = curvature + nu * (bend / yy - slope[:, None] * slope[None])
+    return gradient, hessian, curvature
 
 
 def _eliminated_derivatives(

@@ -132,9 +132,7 @@ def warn_numeric_labels(parsed: ParsedFormula, data: pd.DataFrame) -> None:
             continue
         if name in groups:
             reason = "is a grouping factor too"
-        elif len(np.unique(values)) > 2 and (
-            _IDENTIFIER.search(name) or _numbers_the_rows(values)
-        ):
+        elif len(np.unique(values)) > 2 and (_IDENTIFIER.search(name) or _numbers_the_rows(values)):
             reason = "looks like an identifier"
         else:
             continue

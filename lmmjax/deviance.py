@@ -46,6 +46,7 @@ class Evaluation(NamedTuple):
     dense_u: Array
     gradient: Array | None = None
     hessian: Array | None = None
+    log_curvature: Array | None = None
 
 
 def evaluate(
@@ -77,10 +78,10 @@ def evaluate(
     result = Evaluation(value, yy, logdet_x, ry[n_dense:], -rr[n_dense:, n_dense:], ry[:n_dense])
     if not derivatives:
         return result
-    gradient, hessian = psi_derivatives(
+    gradient, hessian, curvature = psi_derivatives(
         layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
     )
-    return result._replace(gradient=gradient, hessian=hessian)
+    return result._replace(gradient=gradient, hessian=hessian, log_curvature=curvature)
 
 
 def objective_constant(reml: bool, stats: Statistics, log_scale: Array) -> Array:
@@ -141,3 +142,28 @@ def _gradient_jvp(layout, reml, primals, tangents):
     value, from_stats = jax.jvp(plain, (stats,), (d_stats,))
     curvature = hessian(layout, reml, stats, theta)
     return value, from_stats + jnp.sum(curvature * d_theta[None], axis=1)
+
+
+#: Correlation of two covariance patterns above which they count as the same.
+ALIASED = 1e-8
+
+
+def identified(layout: Layout, stats: Statistics) -> Array:
+    """Whether the observations identify all variance components: bool (B,).
+
+    The matrices M V_a M (M projects on the residuals of X, V_a is the derivative of V in
+    component a) have to be linearly independent; at theta = 0 their Gram matrix is minus the
+    Hessian of the log-determinants.
+    """
+    k = layout.n_theta
+    batch = stats.within_yy.shape[-1]
+    if k == 0:
+        return jnp.ones(batch, dtype=bool)
+    zero = jnp.zeros((k, batch))
+    curvature = evaluate(layout, True, stats, zero, derivatives=True).log_curvature
+    assert curvature is not None
+    size = jnp.stack([-curvature[a, a] for a in range(k)])
+    some = jnp.min(size, axis=0) > 1e-10 * stats.n
+    root = jnp.sqrt(jnp.where(size > 0, size, 1.0))
+    values, _ = linalg.eigen(-curvature / (root[:, None] * root[None]))
+    return some & (jnp.min(values, axis=0) > ALIASED)

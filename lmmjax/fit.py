@@ -53,14 +53,14 @@ class Triage:
     status: np.ndarray  # (G,) codes; UNDECIDED where the fit decides
     n_obs: np.ndarray  # (G,) observations with a value and a positive weight
     shared: np.ndarray  # columns that use every observation
-    own: np.ndarray  # columns with missing values or weights of their own
+    own: np.ndarray  # columns with missing values or weights of their own, hopeless ones too
+    hopeful: np.ndarray  # (G,) bool
 
 
 def triage(model: Model, values: np.ndarray, weights: np.ndarray | None, force_own: bool) -> Triage:
     """Sort the responses in ``values`` (n, G); ``weights`` is (n, G) or ``None``."""
     n, total = values.shape
     status = np.full(total, UNDECIDED, dtype=np.int8)
-    rank = model.design.rank
     with np.errstate(invalid="ignore", over="ignore"):
         complete = np.isfinite(values.sum(axis=0))
         if not complete.all():  # a sum may also overflow: look closer
@@ -81,8 +81,6 @@ def triage(model: Model, values: np.ndarray, weights: np.ndarray | None, force_o
         largest = np.max(some, axis=0, where=seen, initial=-np.inf)
         verdict = np.full(len(columns), UNDECIDED, dtype=np.int8)
         verdict[smallest == largest] = Status.CONSTANT_RESPONSE.code
-        few = count <= rank
-        verdict[few] = Status.TOO_FEW_OBSERVATIONS.code
         for term in model.design.terms:
             present = np.zeros((term.n_levels, len(columns)), dtype=bool)
             np.logical_or.at(present, term.codes, seen)
@@ -99,8 +97,11 @@ def triage(model: Model, values: np.ndarray, weights: np.ndarray | None, force_o
         part = values if len(rest) == total else values[:, rest]
         flat = part.max(axis=0, initial=-np.inf) == part.min(axis=0, initial=np.inf)
         status[rest[flat]] = Status.CONSTANT_RESPONSE.code
+    # all columns keep their places, hopeless ones as idle lanes: what is in one lane never moves
+    # another
     open_ = status == UNDECIDED
-    return Triage(status, n_obs, np.flatnonzero(~own & open_), np.flatnonzero(own & open_))
+    shared, own_ = np.flatnonzero(~own & open_), np.flatnonzero(own)
+    return Triage(status, n_obs, shared, own_ if open_[own_].any() else own_[:0], open_)
 
 
 def fit_responses(
@@ -143,7 +144,7 @@ def fit_responses(
         if len(sorted_out.shared):
             _run_shared(model, fits, fitted, common, sorted_out.shared, options, advance)
         if len(sorted_out.own):
-            _run_own(model, fits, fitted, own_weights, sorted_out.own, options, advance)
+            _run_own(model, fits, fitted, own_weights, sorted_out, options, advance)
     decided = sorted_out.status != UNDECIDED
     fits.status_codes[decided] = sorted_out.status[decided]
     _warn_of_failures(fits)
@@ -152,6 +153,9 @@ def fit_responses(
 
 def _run_shared(model, fits, values, weights, columns, options, advance):
     spectral = options.path == "spectral"
+    weight_size = 1.0 if weights is None else weights.mean()
+    if weights is not None:
+        weights = weights / weight_size
     if spectral and model.layout.term_sizes != (1,):
         raise ValueError("path='spectral' needs exactly one random-effects term, a scalar one")
     limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
@@ -177,10 +181,12 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
         np.log(np.abs(np.diag(prepared.x_transform))),
         prepared.z_scale,
         doubles,
+        np.full(len(columns), weight_size),
     )
 
 
-def _run_own(model, fits, values, weights, columns, options, advance):
+def _run_own(model, fits, values, weights, sorted_out, options, advance):
+    columns = sorted_out.own
     arrays, x_transform, z_scale = model.prepared_weighted
     layout = model.layout
     if weights is None:
@@ -191,8 +197,12 @@ def _run_own(model, fits, values, weights, columns, options, advance):
         target = columns
     else:
         target = np.arange(values.shape[1])
-    used = np.where(np.isnan(values), 0.0, used)
+    used = np.where(np.isfinite(values), used, 0.0)
     values = np.where(used > 0, values, 0.0)
+    # relative to each response's mean weight: inverse variances may have any unit
+    weight_size = used.sum(axis=0) / np.maximum((used > 0).sum(axis=0), 1)
+    weight_size[weight_size == 0] = 1.0
+    used = used / weight_size
     doubles = (layout.m * layout.q + layout.q**2) * fits.model_levels + layout.m**2
     _run(
         model,
@@ -207,7 +217,9 @@ def _run_own(model, fits, values, weights, columns, options, advance):
         np.log(np.abs(np.diag(x_transform))),
         z_scale,
         doubles,
+        weight_size,
         target,
+        sorted_out.hopeful[target],
     )
 
 
@@ -224,13 +236,15 @@ def _run(
     log_x_scale,
     z_scale,
     doubles,
+    weight_size,
     target=None,
+    hopeful=None,
 ):
     layout = model.layout
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
     size = options.chunk_size or chunk_size(layout, model.n, doubles, options.memory)
-    if len(columns) < size:  # small jobs: the smallest power of two that holds them
-        size = max(1, 1 << (len(columns) - 1).bit_length())
+    if len(fits) < size:  # small jobs: the smallest power of two that holds them
+        size = max(1, 1 << (len(fits) - 1).bit_length())
     unit = model.theta_unit(z_scale)
     with jax.enable_x64(True):
         arrays = jax.tree.map(jnp.asarray, arrays)
@@ -240,8 +254,8 @@ def _run(
             "log_x_scale": jnp.asarray(log_x_scale[:, None]),
         }
     program = partial(fit_chunk, layout, options.reml, n_starts, arrays, scaling)
-    result = Batches(program, layout, values, weights, columns, size, advance).run()
-    fits.record(columns if target is None else target, result, x_transform, unit)
+    result = Batches(program, layout, values, weights, columns, size, advance, hopeful).run()
+    fits.record(columns if target is None else target, result, x_transform, unit, weight_size)
 
 
 def _refuse_missing(values: np.ndarray, responses: pd.Index, observations: pd.Index) -> None:

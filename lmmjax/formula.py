@@ -172,9 +172,7 @@ def _read_bar(bar: Operation, position: int) -> list[Bar]:
     if bar.symbol == "|":
         pieces = [(deparse(bar.left), terms)]
     else:  # split by term, not by column: a factor keeps its full covariance, as in lme4
-        pieces = [
-            ("1" if not term.variables else f"0 + {term.label}", (term,)) for term in terms
-        ]
+        pieces = [("1" if not term.variables else f"0 + {term.label}", (term,)) for term in terms]
     return [
         Bar(lhs, group, f"({lhs} | {label})", label, position, piece)
         for lhs, piece in pieces
@@ -236,9 +234,7 @@ def _refuse_duplicates(bars: list[Bar]) -> None:
             )
 
 
-def _columns(
-    fixed: tuple[Term, ...], bars: list[Bar], offsets: list[Node]
-) -> tuple[Name, ...]:
+def _columns(fixed: tuple[Term, ...], bars: list[Bar], offsets: list[Node]) -> tuple[Name, ...]:
     found: dict[str, Name] = {}
     terms = [*fixed, *(term for bar in bars for term in bar.terms)]
     for node in [*(v for term in terms for v in term.variables), *offsets]:

@@ -25,9 +25,7 @@ class NaturalSpline:
     boundary: np.ndarray
 
     @classmethod
-    def learn(
-        cls, x: np.ndarray, df: int | None, knots: tuple[float, ...] | None
-    ) -> NaturalSpline:
+    def learn(cls, x: np.ndarray, df: int | None, knots: tuple[float, ...] | None) -> NaturalSpline:
         """The basis for a column: knots at its quantiles, ``df - 1`` of them, unless given.
 
         Examples

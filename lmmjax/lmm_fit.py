@@ -205,9 +205,7 @@ class LmmFit:
                     columns[f"{name}_sd"] = np.sqrt(blocks[terms[k].label][:, c, c])
             levels = pd.Index(terms[effects[0][0]].levels, name=group)
             frame = pd.DataFrame(columns, index=levels)
-            present = np.bincount(
-                terms[effects[0][0]].codes[self._seen], minlength=len(levels)
-            )
+            present = np.bincount(terms[effects[0][0]].codes[self._seen], minlength=len(levels))
             out[group] = frame[present > 0]
         return out
 

@@ -148,5 +148,3 @@ def _group_codes(term: RandomTerm, table: pd.DataFrame, new_levels: str) -> np.n
             "use new_levels='population' to predict them without a random effect"
         )
     return lookup[factor.codes]
-
-

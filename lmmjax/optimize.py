@@ -30,6 +30,8 @@ VERIFIED_DECREASE = 1e-12
 START_RADIUS = 2.0
 #: Coordinates beyond this (theta of about 1e17) mean that the residual variance has vanished.
 COORDINATE_LIMIT = 80.0
+#: The same for the entries of a vector-valued term, which are coordinates themselves.
+THETA_LIMIT = 1e8
 
 
 class Point(NamedTuple):
@@ -209,11 +211,12 @@ def propose(layout: Layout, size: Array, point: Point, radius: Array) -> Move:
         layout, frame, size, result.gradient, result.hessian
     )
     step, decrease = newton_step(x, gradient, hessian, radius, layout.is_scalar)
+    limit = np.where(layout.is_scalar, COORDINATE_LIMIT, THETA_LIMIT)[:, None]
     return Move(
         covariance.from_coordinates(layout, x + step, frame, size),
         decrease,
         jnp.sqrt(jnp.sum(step**2, axis=0)),
-        jnp.max(jnp.abs(x + step), axis=0) > COORDINATE_LIMIT,
+        jnp.any(jnp.abs(x + step) > limit, axis=0),
     )
 
 
@@ -236,7 +239,9 @@ def minimise(
     def at(theta):
         result = evaluate(layout, reml, stats, theta, derivatives=True)
         value = jnp.where(jnp.isfinite(result.value), result.value, jnp.inf)
-        return Point(theta, result._replace(value=value, dense_u=result.dense_u[:0]))
+        return Point(
+            theta, result._replace(value=value, dense_u=result.dense_u[:0], log_curvature=None)
+        )
 
     def body(carry):
         lanes, trip = carry

@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from .design import RandomTerm
     from .results import FitBatch
+
+
+class _Moments(NamedTuple):
+    """Of the observations each response has; first axis G, or 1 where all have the same.
+
+    ``fixed`` (G, p, p): population covariance of X; ``terms``: mean of z z' per term.
+    """
+
+    fixed: np.ndarray
+    terms: list[np.ndarray]
+
+
+def _moments(fits: FitBatch) -> _Moments:
+    design = fits.model.design
+    centred = design.X - design.X.mean(axis=0)
+    everything = np.ones((design.n, 1))
+    some = np.flatnonzero(fits.n_obs < design.n)
+    if not len(some):
+        return _moments_on(everything, centred, design.terms)
+    seen = ~np.isnan(fits.values[:, some])
+    if fits.weights is not None:
+        seen &= fits.weights[:, some] > 0
+    common = _moments_on(everything, centred, design.terms)
+    own = _moments_on(seen.astype(float), centred, design.terms)
+
+    def spread(shared: np.ndarray, special: np.ndarray) -> np.ndarray:
+        out = np.repeat(shared, len(fits), axis=0)
+        out[some] = special
+        return out
+
+    return _Moments(
+        spread(common.fixed, own.fixed),
+        [spread(a, b) for a, b in zip(common.terms, own.terms, strict=True)],
+    )
+
+
+def _moments_on(seen: np.ndarray, x: np.ndarray, terms: tuple[RandomTerm, ...]) -> _Moments:
+    """Moments over the observations marked 1 in ``seen`` (n, G)."""
+    count = np.maximum(seen.sum(axis=0), 1.0)[:, None, None]
+
+    def second(a: np.ndarray) -> np.ndarray:
+        n, q = a.shape
+        if q == 0:
+            return np.zeros((seen.shape[1], 0, 0))
+        outer = (a[:, :, None] * a[:, None]).reshape(n, q * q)
+        return (seen.T @ outer).reshape(-1, q, q) / count
+
+    mean = (seen.T @ x)[:, :, None] / count
+    return _Moments(second(x) - mean * np.swapaxes(mean, 1, 2), [second(term.z) for term in terms])
 
 
 def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
@@ -17,6 +67,7 @@ def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
     Fixed effects: the population variance of each contribution X_j beta_j, rescaled so that
     they sum to the variance of X beta.  A scalar random term: its variance component.  A
     vector-valued term: the mean over observations of z_i' Sigma z_i (Johnson 2014).
+    Observations are those the response has.
     Residuals: sigma^2.  Each is divided by their sum.
 
     Parameters
@@ -37,15 +88,15 @@ def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
     names: list[str] = []
     parts: list[np.ndarray] = []
     groups = [term.group for term in design.terms]
-    for term, cov in zip(design.terms, fits.term_covariances(), strict=True):
-        moment = term.z.T @ term.z / design.n
+    moments = _moments(fits)
+    # relative to sigma: a response of size 1e160 has variances beyond double precision
+    covariances = fits.term_covariances(relative=True)
+    for term, cov, moment in zip(design.terms, covariances, moments.terms, strict=True):
         names.append(term.group if groups.count(term.group) == 1 else term.label)
-        parts.append(np.einsum("gij,ij->g", cov, moment))
-    centred = design.X - design.X.mean(axis=0)
-    spread = centred.T @ centred / design.n
-    beta = np.nan_to_num(fits._beta)
-    single = beta**2 * np.diag(spread)
-    total = np.einsum("gi,ij,gj->g", beta, spread, beta, optimize=True)
+        parts.append(np.sum(cov * moment, axis=(1, 2)))
+    beta = np.nan_to_num(fits._beta / fits._sigma[:, None])
+    single = beta**2 * np.diagonal(moments.fixed, axis1=1, axis2=2)
+    total = np.sum(beta * (moments.fixed @ beta[:, :, None])[:, :, 0], axis=1)
     summed = single.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(summed > 0, total / summed, 0.0)
@@ -61,11 +112,9 @@ def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
             names += [design.fixed_names[c] for c in columns]
             parts += [shares[:, c] for c in columns]
     names.append("Residuals")
-    parts.append(fits._sigma**2)
+    parts.append(fits._sigma / fits._sigma)
     matrix = np.stack(parts, axis=1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        # relative to sigma first: a response of size 1e160 has variances beyond float64
-        matrix /= matrix.sum(axis=1, keepdims=True)
+    matrix /= matrix.sum(axis=1, keepdims=True)
     return pd.DataFrame(matrix, index=fits.responses, columns=names)
 
 

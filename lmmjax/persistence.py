@@ -88,9 +88,7 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         "sample_names": labels_to_json(model.samples, "sample names"),
         "observations_kept": design.kept.tolist(),
         "common_weights": None if common is None else common.tolist(),
-        "response_index": labels_to_json(
-            fits.responses, "names of responses", with_values=False
-        ),
+        "response_index": labels_to_json(fits.responses, "names of responses", with_values=False),
         "fixed_names": list(design.fixed_names),
         "theta_names": list(model.theta_names),
         "fixed_kept": design.fixed_kept.tolist(),

@@ -13,7 +13,6 @@ from .errors import OutputError, TableError
 _LABEL_TYPES = ("string", "integer", "floating", "boolean", "empty")
 
 
-
 def label_array(labels: pd.Index, what: str) -> Any:
     import pyarrow as pa
 

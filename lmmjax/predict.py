@@ -33,9 +33,7 @@ def predict(
 ) -> pd.Series:
     """See :meth:`lmmjax.lmm_fit.LmmFit.predict`."""
     if new_levels not in ("error", "population", "missing"):
-        raise LmmError(
-            f"new_levels is 'error', 'population' or 'missing', not {new_levels!r}"
-        )
+        raise LmmError(f"new_levels is 'error', 'population' or 'missing', not {new_levels!r}")
     selected = _selected_terms(fit.model.design, re_form)
     if newdata is None:
         return _at_own_observations(fit, selected)
@@ -71,12 +69,12 @@ def _selected_terms(design: Design, re_form: str | None) -> list[int]:
     if re_form in POPULATION:
         return []
     parsed = parse_formula(re_form)
-    if parsed.response is not None or parsed.offsets or any(
-        term.variables for term in parsed.fixed_terms
+    if (
+        parsed.response is not None
+        or parsed.offsets
+        or any(term.variables for term in parsed.fixed_terms)
     ):
-        raise FormulaError(
-            f"re_form {re_form!r} names random-effects terms only: '~ (1 | group)'"
-        )
+        raise FormulaError(f"re_form {re_form!r} names random-effects terms only: '~ (1 | group)'")
     selected = []
     for bar in parsed.bars:
         matching = [

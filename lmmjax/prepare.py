@@ -74,23 +74,33 @@ def level_positions(codes: np.ndarray, n_levels: int) -> np.ndarray:
     return out
 
 
-def _orthonormal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """QR with positive diagonal, of the centred and scaled columns where that is possible.
+def centre_columns(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre the columns of x that follow a constant in their span.
 
-    An offset of 1e9 in a covariate would cost QR nine digits; centring first costs none.
+    Returns ``centred`` and the unit upper triangular ``shift`` with x = centred @ shift.  An
+    offset of 1e9 in a covariate would cost every later step nine digits.
     """
     n, p = x.shape
-    if p == 0:
+    centred, shift = x.copy(), np.eye(p)
+    ones, constant = np.ones(n), None
+    for j in range(p):
+        if constant is not None:
+            mean = x[:, j].mean()
+            centred[:, j] -= mean
+            shift[:, j] += mean * constant
+            continue
+        found, *_ = np.linalg.lstsq(x[:, : j + 1], ones, rcond=None)
+        if np.abs(x[:, : j + 1] @ found - 1.0).max(initial=0.0) < 1e-10:
+            constant = shift[:, : j + 1] @ found
+    return centred, shift
+
+
+def _orthonormal(x: np.ndarray, root_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """QR with positive diagonal of sqrt(w) X: basis (n, p) and its transform (p, p)."""
+    if x.shape[1] == 0:
         return x, np.zeros((0, 0))
-    constant = np.flatnonzero(np.all(x == x[:1], axis=0) & (x[0] != 0)) if n else np.array([])
-    shift = np.eye(p)
-    centred = x.copy()
-    if len(constant):
-        c = int(constant[0])
-        means = x.mean(axis=0) / x[0, c]
-        means[c] = 0.0
-        centred = x - np.outer(x[:, c], means)
-        shift[c] += means
+    centred, shift = centre_columns(x)
+    centred *= root_weight[:, None]
     scale = np.linalg.norm(centred, axis=0)
     scale[scale == 0] = 1.0
     q, r = np.linalg.qr(centred / scale)
@@ -125,7 +135,7 @@ def prepare(
     """
     n = x.shape[0]
     root_weight = np.ones(n) if weights is None else np.sqrt(weights)
-    basis, x_transform = orthonormal or _orthonormal(root_weight[:, None] * x)
+    basis, x_transform = orthonormal or _orthonormal(x, root_weight)
     z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
     z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
     n_elim = len(layout.eliminated)
@@ -210,7 +220,7 @@ def rotate_to_spectrum(
     kernel = indicator @ (indicator.T if relationship is None else relationship @ indicator.T)
     d, u = np.linalg.eigh(kernel)
     d = np.where(d > 1e-12 * d[-1], d, 0.0)
-    basis, x_transform = _orthonormal(root_weight[:, None] * x)
+    basis, x_transform = _orthonormal(x, root_weight)
     rotated = prepare(
         layout,
         basis,

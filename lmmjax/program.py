@@ -9,9 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from . import covariance, linalg, optimize
+from . import covariance, deviance, linalg, optimize
 from .crossproducts import shared_statistics
-from .deviance import objective_constant
 from .prepare import Leaf, SharedArrays
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
@@ -31,6 +30,7 @@ class Outcome(NamedTuple):
     sigma: Leaf
     rss_fraction: Leaf
     residual_ratio: Leaf
+    identified: Leaf
     fixed: Leaf
     fixed_cov: Leaf
     gradient_norm: Leaf
@@ -63,9 +63,11 @@ def fit_chunk(
     ``resume`` (scalar) continues from ``theta0`` and trust radius ``radius0``
     instead of the grid.  Columns with ``alive`` false are carried along untouched.
     """
+    identified = jnp.ones(y.shape[1], dtype=bool)
     if isinstance(arrays, WeightedArrays):
         assert weights is not None
         stats, fixed, log_scale, residual_ratio = weighted_statistics(layout, arrays, y, weights)
+        identified = deviance.identified(layout, stats)
     else:
         stats, fixed, log_scale, residual_ratio = shared_statistics(layout, arrays, y)
     size = scaling["level_size"]
@@ -102,7 +104,7 @@ def fit_chunk(
         result = point.evaluation
         gradient_norm, lowest = jnp.zeros(batch), jnp.full(batch, jnp.nan)
     nu = stats.n - stats.rank if reml else stats.n
-    objective = result.value + objective_constant(reml, stats, log_scale)
+    objective = result.value + deviance.objective_constant(reml, stats, log_scale)
     kept = jnp.ones((layout.p, 1)) if stats.kept is None else stats.kept
     if reml:
         objective = objective + 2.0 * jnp.sum(kept * scaling["log_x_scale"], axis=0)
@@ -114,6 +116,7 @@ def fit_chunk(
         sigma=jnp.sqrt(result.rss / nu) * scale,
         rss_fraction=result.rss / stats.n,
         residual_ratio=residual_ratio,
+        identified=identified,
         fixed=(fixed + result.fixed) * scale,
         fixed_cov=result.fixed_cov,
         gradient_norm=gradient_norm,

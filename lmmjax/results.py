@@ -61,12 +61,23 @@ class FitBatch:
         total, p, k = len(responses), model.design.rank, model.layout.n_theta
         nan = lambda *shape: np.full(shape, np.nan)  # noqa: E731
         return cls(
-            model, responses, reml, values, raw_values, weights,
+            model,
+            responses,
+            reml,
+            values,
+            raw_values,
+            weights,
             status_codes=np.full(total, Status.NOT_CONVERGED.code, dtype=np.int8),
             n_obs=np.zeros(total, dtype=np.int64),
-            _theta=nan(total, k), _sigma=nan(total), _objective=nan(total), _beta=nan(total, p),
-            _unit_vcov=nan(total, p, p), _rank=nan(total), _gradient_norm=nan(total),
-            _lowest=nan(total), _n_iter=np.zeros(total, dtype=np.int64),
+            _theta=nan(total, k),
+            _sigma=nan(total),
+            _objective=nan(total),
+            _beta=nan(total, p),
+            _unit_vcov=nan(total, p, p),
+            _rank=nan(total),
+            _gradient_norm=nan(total),
+            _lowest=nan(total),
+            _n_iter=np.zeros(total, dtype=np.int64),
         )
 
     @property
@@ -76,38 +87,55 @@ class FitBatch:
         return self.model.design.terms[order[0]].n_levels if order else 0
 
     def record(
-        self, columns: np.ndarray, result: BatchResult, x_transform: np.ndarray, unit: np.ndarray
+        self,
+        columns: np.ndarray,
+        result: BatchResult,
+        x_transform: np.ndarray,
+        unit: np.ndarray,
+        weight_size: np.ndarray,
     ) -> None:
-        """Enter a batch's results, translated from engine units."""
+        """Enter a batch's results, translated from engine units.
+
+        ``unit`` (k,): engine theta per user theta, for weights relative to ``weight_size``.
+        """
         from .fit import ZERO_RESIDUAL
 
         out = result.outcome
         self.compile_seconds += result.compile_seconds
         back = np.linalg.inv(x_transform) if len(x_transform) else x_transform
         theta = np.empty((len(columns), self.model.layout.n_theta))
-        theta[:, self.model.order.theta] = (
-            canonical_theta(self.model.layout, out.theta) / unit[:, None]
-        ).T
+        engine_theta = canonical_theta(self.model.layout, out.theta)
+        root = np.sqrt(weight_size)
+        theta[:, self.model.order.theta] = (engine_theta / unit[:, None] / root).T
         kept = out.kept.T > 0
         with np.errstate(invalid="ignore", over="ignore"):
             beta = out.fixed.T @ back.T
-            vcov = np.einsum("ij,jkg,lk->gil", back, out.fixed_cov, back, optimize=True)
+            vcov = np.einsum(
+                "ij,jkg,lk->gil", back, out.fixed_cov / weight_size, back, optimize=True
+            )
+            sigma = out.sigma * root
         beta[~kept] = np.nan
         gone = ~kept[:, :, None] | ~kept[:, None]
         vcov[gone] = np.nan
         codes = np.full(len(columns), Status.CONVERGED.code, dtype=np.int8)
         codes[~result.finished] = Status.NOT_CONVERGED.code
-        finite = np.isfinite(out.sigma) & np.isfinite(out.objective)
+        finite = np.isfinite(sigma) & np.isfinite(out.objective)
         codes[~finite] = Status.OVERFLOW.code
-        codes[(out.n <= out.rank)] = Status.TOO_FEW_OBSERVATIONS.code
+        codes[~out.identified] = Status.UNIDENTIFIABLE.code
         codes[(out.rss_fraction < ZERO_RESIDUAL) | ~(out.residual_ratio > 0)] = (
             Status.ZERO_RESIDUAL.code
         )
+        codes[out.n <= out.rank] = Status.TOO_FEW_OBSERVATIONS.code
         usable = USABLE[codes]
         for target, source in (
-            (self._theta, theta), (self._sigma, out.sigma), (self._objective, out.objective),
-            (self._beta, beta), (self._unit_vcov, vcov), (self._rank, out.rank),
-            (self._gradient_norm, out.gradient_norm), (self._lowest, out.lowest_eigenvalue),
+            (self._theta, theta),
+            (self._sigma, sigma),
+            (self._objective, out.objective),
+            (self._beta, beta),
+            (self._unit_vcov, vcov),
+            (self._rank, out.rank),
+            (self._gradient_norm, out.gradient_norm * root),
+            (self._lowest, out.lowest_eigenvalue * weight_size),
         ):
             mask = usable.reshape(-1, *[1] * (source.ndim - 1))
             target[columns] = np.where(mask, source, np.nan)
@@ -122,9 +150,7 @@ class FitBatch:
     @property
     def theta(self) -> pd.DataFrame:
         """Relative covariance parameters, responses x entries of theta."""
-        return pd.DataFrame(
-            self._theta, index=self.responses, columns=list(self.model.theta_names)
-        )
+        return pd.DataFrame(self._theta, index=self.responses, columns=list(self.model.theta_names))
 
     @property
     def sigma(self) -> pd.Series:
@@ -167,12 +193,16 @@ class FitBatch:
     @cached_property
     def _singular(self) -> np.ndarray:
         singular = np.zeros(len(self.responses), dtype=bool)
+        weight_size = 1.0
+        if self.weights is not None and self.weights.size:
+            weight_size = np.nanmean(np.where(self.weights > 0, self.weights, np.nan), axis=0)
         start = 0
         for term in self.model.design.terms:
             size = np.sqrt(np.mean(term.z**2, axis=0))
             for i, j in triangle(term.n_columns):
                 if i == j:
-                    singular |= np.abs(self._theta[:, start]) * size[i] < 1e-4
+                    relative = np.abs(self._theta[:, start]) * size[i] * np.sqrt(weight_size)
+                    singular |= relative < 1e-4
                 start += 1
         return singular
 
@@ -222,9 +252,12 @@ class FitBatch:
 
     # ---- covariance components -----------------------------------------------------------
 
-    def term_covariances(self) -> list[np.ndarray]:
-        """Covariance matrix of each random-effects term, (G, q, q), in the design's order."""
-        return [factor @ np.swapaxes(factor, 1, 2) for factor in term_factors(self)]
+    def term_covariances(self, relative: bool = False) -> list[np.ndarray]:
+        """Covariance matrix of each random-effects term, (G, q, q), in the design's order.
+
+        ``relative`` leaves out the factor sigma^2.
+        """
+        return [factor @ np.swapaxes(factor, 1, 2) for factor in term_factors(self, relative)]
 
     @cached_property
     def varcorr(self) -> pd.DataFrame:
@@ -287,9 +320,7 @@ class FitBatch:
         return self._by_observation(self.raw_values) - self.fitted()
 
     def _by_observation(self, values: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame(
-            values, index=self.model.design.observations, columns=self.responses
-        )
+        return pd.DataFrame(values, index=self.model.design.observations, columns=self.responses)
 
     # ---- saving --------------------------------------------------------------------------
 

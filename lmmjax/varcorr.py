@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .results import FitBatch
 
 
-def term_factors(fits: FitBatch) -> list[np.ndarray]:
-    """sigma times the relative covariance factor of each term, (G, q, q), design's order."""
+def term_factors(fits: FitBatch, relative: bool = False) -> list[np.ndarray]:
+    """sigma (or, relative, 1) times the factor Lambda of each term, (G, q, q), design's order."""
     out, start = [], 0
     for term in fits.model.design.terms:
         q = term.n_columns
@@ -22,7 +22,8 @@ def term_factors(fits: FitBatch) -> list[np.ndarray]:
         for i, j in triangle(q):
             factor[:, i, j] = fits._theta[:, start]
             start += 1
-        factor *= fits._sigma[:, None, None]
+        if not relative:
+            factor *= fits._sigma[:, None, None]
         out.append(factor)
     return out
 

@@ -16,7 +16,7 @@ from jax import lax
 
 from . import linalg
 from .crossproducts import ROUNDING
-from .prepare import Leaf, level_positions
+from .prepare import Leaf, centre_columns, level_positions
 from .statistics import Blocked
 from .structure import Layout
 
@@ -49,17 +49,10 @@ def prepare_weighted(
     """Arrays for :func:`weighted_statistics`, the transform of X and the scales of Z.
 
     X = centred @ transform with an upper triangular transform whose off-diagonal entries
-    stand in the intercept's row only: dropping columns of X drops the same of ``centred``.
+    stand in the rows of the constant only: dropping columns of X drops the same of ``centred``.
     """
-    n, p = x.shape
-    constant = np.flatnonzero(np.all(x == x[:1], axis=0) & (x[0] != 0))
-    centred, shift = x.copy(), np.eye(p)
-    if len(constant):
-        c = int(constant[0])
-        means = x.mean(axis=0) / x[0, c]
-        means[c] = 0.0
-        centred = x - np.outer(x[:, c], means)
-        shift[c] += means
+    n = x.shape[0]
+    centred, shift = centre_columns(x)
     scale = np.sqrt(np.mean(centred**2, axis=0))
     scale[scale == 0] = 1.0
     z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)

@@ -57,14 +57,33 @@ def test_eliminated_terms_form_a_block_diagonal() -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+def test_frame_keeps_psi_and_leads_with_the_largest_variance(name: str) -> None:
+    layout = LAYOUTS[name]
+    theta = thetas(layout)
+    frame = covariance.to_frame(layout, theta)
+    back = covariance.from_frame(layout, frame)
+    np.testing.assert_allclose(
+        psi_entries(layout, back), psi_entries(layout, jnp.asarray(theta)), atol=1e-13
+    )
+    for q, part in zip(layout.term_sizes, layout.theta_slices, strict=True):
+        variances = np.diagonal(covariance.psi(frame.theta[part], q))
+        assert (variances[:, 0] >= variances.max(axis=1) - 1e-13).all()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_coordinates_and_back(name: str) -> None:
     layout = LAYOUTS[name]
     theta = np.abs(thetas(layout))
     theta[0] = 0.0
     size = np.full((layout.n_theta, 1), 4.0)
-    x = covariance.to_coordinates(layout, theta, size)
-    np.testing.assert_allclose(covariance.from_coordinates(layout, x, size), theta, rtol=1e-13)
-    assert np.asarray(x)[0].max() == 0.0
+    frame = covariance.to_frame(layout, theta)
+    x = covariance.to_coordinates(layout, frame, size)
+    back = covariance.from_coordinates(layout, x, frame, size)
+    np.testing.assert_allclose(
+        psi_entries(layout, back), psi_entries(layout, jnp.asarray(theta)), atol=1e-12
+    )
+    scalar = layout.is_scalar
+    np.testing.assert_allclose(back[scalar], theta[scalar], rtol=1e-13)
 
 
 @pytest.mark.parametrize("where", ["interior", "zero"])
@@ -100,20 +119,25 @@ def test_chain_to_coordinates_is_the_chain_rule(name: str) -> None:
     slope, bend = rng.normal(size=k), rng.normal(size=(k, k))
     bend = bend + bend.T
 
-    def outer(x):
-        t = covariance.from_coordinates(layout, x[:, None], size)
+    frame = covariance.to_frame(layout, theta)
+
+    def outer(x, b):
+        one = [None if order is None else order[:, b : b + 1] for order in frame.order]
+        here = covariance.Frame(x[:, None], tuple(one))
+        t = covariance.from_coordinates(layout, x[:, None], here, size)
         entries = psi_entries(layout, t)[:, 0]
         return slope @ entries + 0.5 * entries @ bend @ entries
 
     entries = np.asarray(psi_entries(layout, jnp.asarray(theta)))
     got = covariance.chain_to_coordinates(
-        layout, theta, size, slope[:, None] + bend @ entries, np.repeat(bend[..., None], 4, axis=2)
+        layout, frame, size, slope[:, None] + bend @ entries, np.repeat(bend[..., None], 4, axis=2)
     )
-    x = covariance.to_coordinates(layout, theta, size)
+    x = covariance.to_coordinates(layout, frame, size)
     for b in range(4):
-        np.testing.assert_allclose(got[0][:, b], jax.grad(outer)(x[:, b]), rtol=1e-10, atol=1e-11)
+        slope_here = jax.grad(outer)(x[:, b], b)
+        np.testing.assert_allclose(got[0][:, b], slope_here, rtol=1e-10, atol=1e-11)
         np.testing.assert_allclose(
-            got[1][..., b], jax.hessian(outer)(x[:, b]), rtol=1e-9, atol=1e-10
+            got[1][..., b], jax.hessian(outer)(x[:, b], b), rtol=1e-9, atol=1e-10
         )
 
 

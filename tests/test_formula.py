@@ -99,7 +99,7 @@ def test_fixed_terms_are_those_of_r(text, expected):
         ("~ offset(x, z)", 3, "write an offset"),
         ("~ log(x) + foo(x)", 12, "foo() is not allowed"),
         ("~ np.log(x)", 3, "did you mean log()?"),
-        ("~ x + \"a\"", 7, "quoted text"),
+        ('~ x + "a"', 7, "quoted text"),
         ("~ poly(x, 1.5)", 11, "a whole number"),
         ("~ poly(x, degree = 2, degree = 3)", 32, "does not take 'degree'"),
         ("~ C(x, foo)", 8, "Treatment, Sum, Helmert or Poly"),

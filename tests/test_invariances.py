@@ -74,9 +74,7 @@ def test_units_of_a_covariate(power: int, shift: float, sign: float) -> None:
     np.testing.assert_allclose(one.objective, other.objective, rtol=1e-9)
     np.testing.assert_allclose(one.theta.to_numpy(), other.theta.to_numpy(), atol=1e-6)
     np.testing.assert_allclose(other.fixef["x"] * scale, one.fixef["x"], rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(
-        other.std_errors["x"] * abs(scale), one.std_errors["x"], rtol=1e-7
-    )
+    np.testing.assert_allclose(other.std_errors["x"] * abs(scale), one.std_errors["x"], rtol=1e-7)
 
 
 @pytest.mark.parametrize("power", [-12, -3, 3, 12])

@@ -58,6 +58,7 @@ def test_random_slopes_reach_the_best_known_optimum() -> None:
         both = jax.jit(jax.value_and_grad(model.deviance))
         gaps = np.zeros(100)
         for g in range(100):
+
             def at(theta, g=g):
                 value, slope = both(theta, y[:, g])
                 return float(value), np.asarray(slope)

@@ -146,8 +146,11 @@ def test_missing_is_absent(name: str) -> None:
             value[: len(MISSING)], cases.numbers(fits)[key][: len(MISSING)], err_msg=key
         )
     complete = model.fit(cases.responses())
-    np.testing.assert_allclose(zero_weight.objective, np.where(
-        np.arange(12) < len(MISSING), fits.objective, complete.objective), rtol=1e-10)
+    np.testing.assert_allclose(
+        zero_weight.objective,
+        np.where(np.arange(12) < len(MISSING), fits.objective, complete.objective),
+        rtol=1e-10,
+    )
     for g, (what, rows) in enumerate(MISSING.items()):
         at = dense.at_theta(model.design, fits.theta.iloc[g], y[:, g], True)
         np.testing.assert_allclose(fits.objective.iloc[g], at.objective, rtol=1e-10)
@@ -218,7 +221,7 @@ def test_rank_is_re_checked_before_a_response_is_called_too_short() -> None:
     y = np.full((40, 2), np.nan)
     y[:, 0] = cases.responses()[:, 0]
     five = rows[:5]
-    y[five, 1] = cases.responses()[five, 1]
+    y[five, 1] = cases.responses()[five, 2]
     fits = fit_quietly(cases.lmmjax.compile(formula, cases.samples()), y)
     alone = absent(formula, y[:, 1], five)
     assert alone.status.iloc[0] == "converged"

@@ -20,9 +20,7 @@ def test_every_table_has_a_row_per_response(ragged):
         series = getattr(fits, name)
         assert isinstance(series, pd.Series) and series.name == name
         assert series.index.equals(names)
-    assert fits.theta.shape == (12, 4) and list(fits.theta.columns) == list(
-        fits.model.theta_names
-    )
+    assert fits.theta.shape == (12, 4) and list(fits.theta.columns) == list(fits.model.theta_names)
     assert list(fits.fixef.columns) == list(fits.std_errors.columns) == ["(Intercept)", "x", "fq"]
     assert fits.status_table().index.equals(names)
     assert len(fits) == 12

@@ -127,9 +127,7 @@ def test_gene_with_missing_values_is_the_lmer_fit_of_its_rows(ragged):
         assert "g5" not in mine["g"].index
         for group in ("g", "h"):
             pd.testing.assert_frame_equal(mine[group], theirs[group], rtol=1e-5, atol=1e-6)
-    pd.testing.assert_series_equal(
-        row.fitted(), alone.fitted(), rtol=1e-6, check_names=False
-    )
+    pd.testing.assert_series_equal(row.fitted(), alone.fitted(), rtol=1e-6, check_names=False)
     lines = row.summary().splitlines()
     theirs = alone.summary().splitlines()
     assert lines[2] == "Response: gene3"

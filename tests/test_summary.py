@@ -58,9 +58,7 @@ def test_linear_model(sleepstudy):
 def test_many_fixed_effects(sleepstudy):
     rng = np.random.default_rng(0)
     extra = {f"x{k}": rng.normal(size=180) for k in range(12)}
-    fit = lmmjax.lmer(
-        f"Reaction ~ {' + '.join(extra)} + (1 | Subject)", sleepstudy.assign(**extra)
-    )
+    fit = lmmjax.lmer(f"Reaction ~ {' + '.join(extra)} + (1 | Subject)", sleepstudy.assign(**extra))
     assert "Correlation of Fixed Effects: 13 x 13, see vcov" in fit.summary()
 
 

@@ -214,8 +214,15 @@ def compare(first: FitBatch, second: FitBatch, keep_not_converged: bool = False)
     null = _null(small, large, nesting, df)
     tested = np.where(ok, chisq, np.nan)
     return Comparison(
-        smaller=small, larger=large, loglik0=loglik[0], loglik1=loglik[1], chisq=chisq, df=df,
-        p_chisq=chi2_sf(tested, df), p_value=null.sf(tested), null=null.text(len(df)),
+        smaller=small,
+        larger=large,
+        loglik0=loglik[0],
+        loglik1=loglik[1],
+        chisq=chisq,
+        df=df,
+        p_chisq=chi2_sf(tested, df),
+        p_value=null.sf(tested),
+        null=null.text(len(df)),
         status=status,
     )
 
@@ -234,9 +241,7 @@ def _null(small: FitBatch, large: FitBatch, nesting: Nesting, df: np.ndarray) ->
     information = None
     if cone not in ((), (1,)):
         theta = np.where(np.isfinite(small._theta), small._theta, 0.0)
-        information = boundary_information(
-            nesting, large.model.design.X, theta, _common(large)
-        )
+        information = boundary_information(nesting, large.model.design.X, theta, _common(large))
     weights = cone_weights(information, cone)
     assert weights is not None  # has_closed_form said so
     return ChiBarSquare(weights, first)

@@ -105,9 +105,7 @@ def _covariances(nesting: Nesting, theta: np.ndarray) -> list[np.ndarray]:
     return [np.einsum("mk,kij->mij", values, maps) for maps in nesting.embedding]
 
 
-def _efficient(
-    nesting: Nesting, gram: np.ndarray, freedom: int, theta: np.ndarray
-) -> np.ndarray:
+def _efficient(nesting: Nesting, gram: np.ndarray, freedom: int, theta: np.ndarray) -> np.ndarray:
     total = len(gram)
     identity = np.eye(total)
     # gram @ covariance of the random effects, which is blocks[r, s] x identity over levels

@@ -156,9 +156,7 @@ def orthant_weights(information: np.ndarray) -> np.ndarray:
     if d == 2:
         half = np.full_like(all_positive, 0.5)
         return np.stack([none_positive, half, all_positive], axis=-1)
-    return np.stack(
-        [none_positive, 0.5 - all_positive, 0.5 - none_positive, all_positive], axis=-1
-    )
+    return np.stack([none_positive, 0.5 - all_positive, 0.5 - none_positive, all_positive], axis=-1)
 
 
 def _orthant_probability(covariance: np.ndarray) -> np.ndarray:
