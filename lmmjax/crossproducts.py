@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .prepare import SharedArrays
 from .statistics import Blocked, Compressed, Statistics
@@ -35,16 +36,23 @@ def shared_statistics(
     """
     n = y.shape[0]
     peak = jnp.max(jnp.abs(y), axis=0, initial=0.0)
-    peak = jnp.where(peak > 0, peak, 1.0)
-    y = (y / peak) * arrays.root_weight[:, None]
+    # a power of two: dividing by it rounds nothing
+    peak = jnp.ldexp(1.0, jnp.frexp(jnp.where(peak > 0, peak, 1.0))[1] - 1)
+    y = y / peak
+    top = jnp.max(jnp.abs(y), axis=0, initial=0.0)
+    # a constant that X holds is taken out first, where subtraction is exact
+    constant = arrays.constant[:, None]
+    centre = jnp.where(jnp.any(constant != 0), y[:1], 0.0)
+    y = (y - centre) * arrays.root_weight[:, None]
     if arrays.rotate is not None:
         y = arrays.rotate @ y
-    fixed = jnp.zeros((layout.p, y.shape[1]))
+    fixed = constant * centre
     for _ in range(2):  # the second pass removes what rounding left in the first
         part = arrays.basis.T @ y
         y, fixed = y - arrays.basis @ part, fixed + part
     size = jnp.sqrt(jnp.mean(y * y, axis=0))
-    ratio = jnp.where(size > ROUNDING, size, 0.0)
+    ratio = size / (jnp.where(top > 0, top, 1.0) * jnp.sqrt(jnp.mean(arrays.root_weight**2)))
+    ratio = jnp.where(ratio > ROUNDING, ratio, 0.0)
     size = jnp.where(size > 0, size, 1.0)
     y, fixed = y / size, fixed / size
     log_scale = jnp.log(peak) + jnp.log(size)
@@ -74,9 +82,18 @@ def shared_statistics(
         )
     padded = jnp.concatenate([y, jnp.zeros_like(y[:1])])
     rotated_y = jnp.zeros((arrays.positions.shape[0], q, y.shape[1]))
-    for k in range(arrays.positions.shape[1]):
-        rows = padded[arrays.positions[:, k]]
-        rotated_y = rotated_y + arrays.rotation[:, k, :, None] * rows[:, None]
+
+    def add_position(k, total):
+        rows = padded[lax.dynamic_index_in_dim(arrays.positions, k, 1, keepdims=False)]
+        rotation = lax.dynamic_index_in_dim(arrays.rotation, k, 1, keepdims=False)
+        return total + rotation[:, :, None] * rows[:, None]
+
+    width = arrays.positions.shape[1]
+    if width <= 32:
+        for k in range(width):
+            rotated_y = add_position(k, rotated_y)
+    else:  # unrolled, the program would grow with the largest level
+        rotated_y = lax.fori_loop(0, width, add_position, rotated_y)
     fitted = jnp.sum(arrays.row_rotation[:, :, None] * rotated_y[arrays.row_level], axis=1)
     y = y - fitted
     within_ry, within_yy = arrays.within_r @ y, jnp.sum(y * y, axis=0)

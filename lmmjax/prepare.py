@@ -43,6 +43,7 @@ class SharedArrays(NamedTuple):
     count: Leaf
     between_rr: Leaf
     log_weights: Leaf
+    constant: Leaf
     rotate: Leaf = None
 
 
@@ -193,6 +194,7 @@ def prepare(
         count=count.astype(float),
         between_rr=between_rr,
         log_weights=np.asarray(log_weights),
+        constant=_constant(basis, root_weight),
     )
     return Prepared(layout, arrays, x_transform, z_scale, compressed)
 
@@ -233,10 +235,19 @@ def rotate_to_spectrum(
     )
     arrays = rotated.arrays._replace(
         root_weight=root_weight,
+        constant=_constant(basis, root_weight),
         log_weights=np.asarray(2.0 * np.sum(np.log(root_weight))),
         rotate=np.ascontiguousarray(u.T),
     )
     return replace(rotated, arrays=arrays)
+
+
+def _constant(basis: np.ndarray, root_weight: np.ndarray) -> np.ndarray:
+    """Coefficients (p,) of a constant response in the basis; zero if X does not hold one."""
+    part = basis.T @ root_weight
+    rest = root_weight - basis @ part
+    held = np.linalg.norm(rest) <= 1e-12 * np.linalg.norm(root_weight)
+    return part if held else np.zeros_like(part)
 
 
 def _indicator_columns(z: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarray:

@@ -132,8 +132,10 @@ def weighted_statistics(
     seen = w > 0
     y = jnp.where(seen, y, 0.0)
     peak = jnp.max(jnp.abs(y), axis=0)
-    peak = jnp.where(peak > 0, peak, 1.0)
+    # a power of two: dividing by it rounds nothing
+    peak = jnp.ldexp(1.0, jnp.frexp(jnp.where(peak > 0, peak, 1.0))[1] - 1)
     y = y / peak
+    top = jnp.max(jnp.abs(y), axis=0)
     n_obs = jnp.sum(seen, axis=0).astype(y.dtype)
     gram = (arrays.products.T @ w)[arrays.triangle]
     n_dense, m, q = layout.n_dense, layout.m, layout.q
@@ -146,7 +148,9 @@ def weighted_statistics(
         _, part, _, _ = linalg.sweep(0, xx, xy, jnp.zeros_like(peak), kept)
         y, fixed = jnp.where(seen, y - x @ part, 0.0), fixed + part
     size = jnp.sqrt(jnp.sum(w * y * y, axis=0) / jnp.where(n_obs > 0, n_obs, 1.0))
-    ratio = jnp.where(size > ROUNDING, size, 0.0)
+    mean_weight = jnp.sum(w, axis=0) / jnp.where(n_obs > 0, n_obs, 1.0)
+    ratio = size / jnp.where(top > 0, top * jnp.sqrt(mean_weight), 1.0)
+    ratio = jnp.where(ratio > ROUNDING, ratio, 0.0)
     size = jnp.where(size > 0, size, 1.0)
     y, fixed = y / size, fixed / size
     log_scale = jnp.log(peak) + jnp.log(size)

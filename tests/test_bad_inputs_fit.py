@@ -126,7 +126,7 @@ def test_all_nan_y() -> None:
 
 def test_too_few_observations() -> None:
     y = with_bad(np.nan)
-    y[:2, BAD] = [1.0, 2.0]
+    y[[0, 12], BAD] = [1.0, 2.0]
     assert_failed(fit_quietly(cases.model("crossed"), y), "too_few_observations")
 
 
