@@ -33,22 +33,26 @@ def varcorr_table(fits: FitBatch) -> pd.DataFrame:
     labels: list[tuple[str, str | None, str | None]] = []
     vcov: list[np.ndarray] = []
     sdcor: list[np.ndarray] = []
-    for term, cov in zip(fits.model.design.terms, fits.term_covariances(), strict=True):
-        q = term.n_columns
-        sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
-        for i in range(q):
-            labels.append((term.group, term.columns[i], None))
-            vcov.append(cov[:, i, i])
-            sdcor.append(sd[:, i])
-        for j in range(q):
-            for i in range(j + 1, q):
-                labels.append((term.group, term.columns[j], term.columns[i]))
-                vcov.append(cov[:, i, j])
-                with np.errstate(invalid="ignore", divide="ignore"):
+    sigma = fits._sigma
+    # standard deviations and correlations from the relative covariance: at responses of size
+    # 1e160 variances exceed double precision, these do not
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore", under="ignore"):
+        relative = fits.term_covariances(relative=True)
+        for term, cov in zip(fits.model.design.terms, relative, strict=True):
+            q = term.n_columns
+            sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
+            for i in range(q):
+                labels.append((term.group, term.columns[i], None))
+                vcov.append(cov[:, i, i] * sigma**2)
+                sdcor.append(sd[:, i] * sigma)
+            for j in range(q):
+                for i in range(j + 1, q):
+                    labels.append((term.group, term.columns[j], term.columns[i]))
+                    vcov.append(cov[:, i, j] * sigma**2)
                     sdcor.append(cov[:, i, j] / (sd[:, i] * sd[:, j]))
-    labels.append(("Residual", None, None))
-    vcov.append(fits._sigma**2)
-    sdcor.append(fits._sigma)
+        labels.append(("Residual", None, None))
+        vcov.append(sigma**2)
+        sdcor.append(sigma)
     total, parts = len(fits), len(labels)
 
     def tiled(field: int) -> np.ndarray:
