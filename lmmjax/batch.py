@@ -49,6 +49,11 @@ def chunk_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     return 1 << (size.bit_length() - 1)
 
 
+def padded_size(count: int, size: int) -> int:
+    """``size``, or for smaller jobs the smallest power of two that holds ``count`` responses."""
+    return min(size, 1 << max(count - 1, 0).bit_length())
+
+
 def worker_devices() -> list[Device]:
     """Device of each host thread that runs chunks.
 

@@ -21,6 +21,11 @@ Array = jax.Array
 ROUNDING = 16 * np.finfo(float).eps
 
 
+def power_of_two(size: Array) -> Array:
+    """The power of two at or below a size (1 for 0): dividing by it rounds nothing."""
+    return jnp.ldexp(1.0, jnp.frexp(jnp.where(size > 0, size, 1.0))[1] - 1)
+
+
 def shared_statistics(
     layout: Layout, arrays: SharedArrays, y: Array
 ) -> tuple[Statistics, Array, Array, Array]:
@@ -36,8 +41,7 @@ def shared_statistics(
     """
     n = y.shape[0]
     peak = jnp.max(jnp.abs(y), axis=0, initial=0.0)
-    # a power of two: dividing by it rounds nothing
-    peak = jnp.ldexp(1.0, jnp.frexp(jnp.where(peak > 0, peak, 1.0))[1] - 1)
+    peak = power_of_two(peak)
     y = y / peak
     top = jnp.max(jnp.abs(y), axis=0, initial=0.0)
     # a constant that X holds is taken out first, where subtraction is exact

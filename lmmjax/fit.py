@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from .batch import Batches, chunk_size
+from .batch import Batches, chunk_size, padded_size
 from .errors import FitWarning, NonFiniteError, ResponseError
 from .expression.align import align_expression, align_weights
 from .program import fit_chunk
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .model import Model, Path
 
 UNDECIDED = -1
-#: Penalised residual sum of squares below this fraction of the fixed-effects fit's is zero.
-ZERO_RESIDUAL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,6 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
         advance,
         prepared.arrays,
         prepared.x_transform,
-        np.log(np.abs(np.diag(prepared.x_transform))),
         prepared.z_scale,
         doubles,
         np.full(len(columns), weight_size),
@@ -214,7 +211,6 @@ def _run_own(model, fits, values, weights, sorted_out, options, advance):
         advance,
         arrays,
         x_transform,
-        np.log(np.abs(np.diag(x_transform))),
         z_scale,
         doubles,
         weight_size,
@@ -233,7 +229,6 @@ def _run(
     advance,
     arrays,
     x_transform,
-    log_x_scale,
     z_scale,
     doubles,
     weight_size,
@@ -243,15 +238,14 @@ def _run(
     layout = model.layout
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
     size = options.chunk_size or chunk_size(layout, model.n, doubles, options.memory)
-    if len(fits) < size:  # small jobs: the smallest power of two that holds them
-        size = max(1, 1 << (len(fits) - 1).bit_length())
+    size = padded_size(len(fits), size)
     unit = model.theta_unit(z_scale)
     with jax.enable_x64(True):
         arrays = jax.tree.map(jnp.asarray, arrays)
         scaling = {
             "level_size": jnp.asarray(model.level_size[:, None]),
             "theta_unit": jnp.asarray(unit[:, None]),
-            "log_x_scale": jnp.asarray(log_x_scale[:, None]),
+            "log_x_scale": jnp.asarray(np.log(np.abs(np.diag(x_transform)))[:, None]),
         }
     program = partial(fit_chunk, layout, options.reml, n_starts, arrays, scaling)
     result = Batches(program, layout, values, weights, columns, size, advance, hopeful).run()

@@ -169,9 +169,7 @@ def _run(
     n, total = model.n, len(columns)
     theta = fits._theta[columns][:, model.order.theta].T * model.theta_unit(z_scale)[:, None]
     doubles = fits.model_levels * layout.q * (2 + (layout.m if weights is not None else 0))
-    size = batch.chunk_size(layout, n, doubles, None)
-    if total < size:
-        size = max(1, 1 << (total - 1).bit_length())
+    size = batch.padded_size(total, batch.chunk_size(layout, n, doubles, None))
     eliminated = np.empty((fits.model_levels, layout.q, total))
     dense, linear = np.empty((layout.n_dense, total)), np.empty((n, total))
     with jax.enable_x64(True):

@@ -66,6 +66,11 @@ NODES = {1: 7, 2: 5, 3: 3}
 TOP_NODE = 4.5
 
 
+def _nodes(count: int) -> np.ndarray:
+    """Nodes of one term in the optimiser's coordinates, denser towards zero."""
+    return np.linspace(0.0, 1.0, count) ** 1.5 * TOP_NODE
+
+
 def start_grid(layout: Layout, size: Array) -> tuple[Array, tuple[int, ...]]:
     """Shared starting points (points, k) and the shape of the lattice they form.
 
@@ -74,7 +79,7 @@ def start_grid(layout: Layout, size: Array) -> tuple[Array, tuple[int, ...]]:
     """
     k = layout.n_theta
     if bool(layout.is_scalar.all()) and k in NODES:
-        nodes = np.linspace(0.0, 1.0, NODES[k]) ** 1.5 * TOP_NODE
+        nodes = _nodes(NODES[k])
         mesh = np.stack(np.meshgrid(*[nodes] * k, indexing="ij"), axis=-1).reshape(-1, k)
         return jnp.sqrt(jnp.expm1(mesh) / size[:, 0]), (NODES[k],) * k
     scales = (0.1, 0.4, 0.9, 2.5)
@@ -130,7 +135,7 @@ def _between_nodes(
     layout: Layout, values: Array, best: Array, shape: tuple[int, ...], size: Array
 ) -> Array:
     """Refine the best node by a parabola through its neighbours along each axis: (k, B)."""
-    nodes = jnp.asarray(np.linspace(0.0, 1.0, shape[0]) ** 1.5 * TOP_NODE)
+    nodes = jnp.asarray(_nodes(shape[0]))
     out = []
     stride = int(np.prod(shape))
     lane = jnp.arange(values.shape[1])

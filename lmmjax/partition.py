@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .modes import seen_cells
+
 if TYPE_CHECKING:
     from .design import RandomTerm
     from .results import FitBatch
@@ -29,9 +31,7 @@ def _moments(fits: FitBatch) -> _Moments:
     some = np.flatnonzero(fits.n_obs < design.n)
     if not len(some):
         return _moments_on(everything, centred, design.terms)
-    seen = ~np.isnan(fits.values[:, some])
-    if fits.weights is not None:
-        seen &= fits.weights[:, some] > 0
+    seen = seen_cells(fits, some)
     common = _moments_on(everything, centred, design.terms)
     own = _moments_on(seen.astype(float), centred, design.terms)
 

@@ -25,6 +25,7 @@ class SharedArrays(NamedTuple):
     level, n pads.  ``rotation`` (L, width, q): the matching rows of Q_l.  ``row_level`` (n,)
     and ``row_rotation`` (n, q) are the same by observation.  ``within_r`` (m, n) is A with
     the levels projected out.  ``class_of`` (L,) sorts levels into D classes.
+    ``constant`` (p,): a constant response in the basis, zero if X does not hold one.
     ``rotate`` (n, n) multiplies every response first (spectral path).
     """
 
@@ -141,7 +142,7 @@ def prepare(
     z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
     n_elim = len(layout.eliminated)
     dense = [
-        _indicator_columns(part, code, levels)
+        indicator_columns(part, code, levels)
         for part, code, levels in zip(z[n_elim:], codes[n_elim:], n_levels[n_elim:], strict=True)
     ]
     a = np.concatenate([*dense, basis], axis=1)
@@ -250,7 +251,7 @@ def _constant(basis: np.ndarray, root_weight: np.ndarray) -> np.ndarray:
     return part if held else np.zeros_like(part)
 
 
-def _indicator_columns(z: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarray:
+def indicator_columns(z: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarray:
     """Dense Z of one term: (n, levels * q), the q columns of a level together."""
     n, q = z.shape
     out = np.zeros((n, levels, q))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .model import Model
     from .single import LmmFit
 
+#: Penalised residual sum of squares below this fraction of the fixed-effects fit's is zero.
+ZERO_RESIDUAL = 1e-12
+
 
 @dataclass
 class FitBatch:
@@ -98,8 +101,6 @@ class FitBatch:
 
         ``unit`` (k,): engine theta per user theta, for weights relative to ``weight_size``.
         """
-        from .fit import ZERO_RESIDUAL
-
         out = result.outcome
         self.compile_seconds += result.compile_seconds
         back = np.linalg.inv(x_transform) if len(x_transform) else x_transform

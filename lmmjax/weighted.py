@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 
 from . import linalg
-from .crossproducts import ROUNDING
-from .prepare import Leaf, centre_columns, level_positions
+from .crossproducts import ROUNDING, power_of_two
+from .prepare import Leaf, centre_columns, indicator_columns, level_positions
 from .statistics import Blocked
 from .structure import Layout
 
@@ -58,11 +58,10 @@ def prepare_weighted(
     z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
     z = [part / s for part, s in zip(z, z_scale, strict=True)]
     n_elim = len(layout.eliminated)
-    dense = []
-    for part, code, levels in zip(z[n_elim:], codes[n_elim:], n_levels[n_elim:], strict=True):
-        block = np.zeros((n, levels, part.shape[1]))
-        block[np.arange(n), code] = part
-        dense.append(block.reshape(n, -1))
+    dense = [
+        indicator_columns(part, code, levels)
+        for part, code, levels in zip(z[n_elim:], codes[n_elim:], n_levels[n_elim:], strict=True)
+    ]
     a = np.concatenate([*dense, centred / scale], axis=1)
     row, col = np.tril_indices(layout.m)
     where = np.zeros((layout.m, layout.m), dtype=np.int32)
@@ -132,8 +131,7 @@ def weighted_statistics(
     seen = w > 0
     y = jnp.where(seen, y, 0.0)
     peak = jnp.max(jnp.abs(y), axis=0)
-    # a power of two: dividing by it rounds nothing
-    peak = jnp.ldexp(1.0, jnp.frexp(jnp.where(peak > 0, peak, 1.0))[1] - 1)
+    peak = power_of_two(peak)
     y = y / peak
     top = jnp.max(jnp.abs(y), axis=0)
     n_obs = jnp.sum(seen, axis=0).astype(y.dtype)
