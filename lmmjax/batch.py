@@ -25,14 +25,15 @@ from .structure import Layout
 Device = Any  # jax.Device, which jax declares as a variable
 
 #: Newton trips a chunk makes before what is left of it is gathered with other chunks'.
-FIRST_TRIPS_SCALAR = 4
+FIRST_TRIPS_SCALAR = 6
 FIRST_TRIPS_VECTOR = 7
 MORE_TRIPS = 25
 MAX_ITER = 200
+BLOCKS_PER_CHUNK = 4
 
 
-def chunk_size(layout: Layout, n: int, per_response_doubles: int, memory: float | None) -> int:
-    """Responses per chunk, a power of two.
+def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float | None) -> int:
+    """Responses that are worked on together, a power of two.
 
     On a CPU what keeps the working set in cache, on a GPU what keeps all of it busy; never
     more than a share of ``memory`` bytes.
@@ -47,6 +48,17 @@ def chunk_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
         budget, low = min(budget, memory / 8), 1
     size = int(np.clip(budget / (8 * doubles), low, high))
     return 1 << (size.bit_length() - 1)
+
+
+def chunk_size(block: int, memory: float | None) -> int:
+    """Responses per call of the compiled program: blocks share its overhead.
+
+    On a CPU a call brings several blocks, so that those that converge late can be packed
+    together; on a GPU, or where memory is limited, a call is one block.
+    """
+    if memory is not None or jax.default_backend() != "cpu":
+        return block
+    return BLOCKS_PER_CHUNK * block
 
 
 def padded_size(count: int, size: int) -> int:

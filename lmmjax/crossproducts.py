@@ -26,6 +26,16 @@ def power_of_two(size: Array) -> Array:
     return jnp.ldexp(1.0, jnp.frexp(jnp.where(size > 0, size, 1.0))[1] - 1)
 
 
+def _rank_one_sum(left: Array, right: Array) -> Array:
+    """left @ right for few columns: as a sum of products it joins the operation around it."""
+    if left.shape[1] > 6:
+        return left @ right
+    return sum(
+        (left[:, j, None] * right[j] for j in range(left.shape[1])),
+        jnp.zeros((left.shape[0], right.shape[1]), right.dtype),
+    )
+
+
 def shared_statistics(
     layout: Layout, arrays: SharedArrays, y: Array
 ) -> tuple[Statistics, Array, Array, Array]:
@@ -40,10 +50,10 @@ def shared_statistics(
         to the response, zero if that is rounding.
     """
     n = y.shape[0]
-    peak = jnp.max(jnp.abs(y), axis=0, initial=0.0)
-    peak = power_of_two(peak)
+    largest = jnp.max(jnp.abs(y), axis=0, initial=0.0)
+    peak = power_of_two(largest)
+    top = largest / peak
     y = y / peak
-    top = jnp.max(jnp.abs(y), axis=0, initial=0.0)
     # a constant that X holds is taken out first, where subtraction is exact
     constant = arrays.constant[:, None]
     centre = jnp.where(jnp.any(constant != 0), y[:1], 0.0)
@@ -53,12 +63,12 @@ def shared_statistics(
     fixed = constant * centre
     for _ in range(2):  # the second pass removes what rounding left in the first
         part = arrays.basis.T @ y
-        y, fixed = y - arrays.basis @ part, fixed + part
+        y, fixed = y - _rank_one_sum(arrays.basis, part), fixed + part
     size = jnp.sqrt(jnp.mean(y * y, axis=0))
     ratio = size / (jnp.where(top > 0, top, 1.0) * jnp.sqrt(jnp.mean(arrays.root_weight**2)))
     ratio = jnp.where(ratio > ROUNDING, ratio, 0.0)
     size = jnp.where(size > 0, size, 1.0)
-    y, fixed = y / size, fixed / size
+    fixed = fixed / size
     log_scale = jnp.log(peak) + jnp.log(size)
     m, q = layout.m, layout.q
     common = {
@@ -71,8 +81,8 @@ def shared_statistics(
         return (
             Compressed(
                 arrays.within_rr[..., None],
-                arrays.within_r @ y,
-                jnp.sum(y * y, axis=0),
+                arrays.within_r @ y / size,
+                jnp.sum(y * y, axis=0) / size**2,
                 jnp.zeros((0, 0, 0, 1)),
                 jnp.zeros((0, 1)),
                 jnp.zeros((0, m, m, 1)),
@@ -84,11 +94,12 @@ def shared_statistics(
             log_scale,
             ratio,
         )
-    padded = jnp.concatenate([y, jnp.zeros_like(y[:1])])
+    # where positions are padded, the rotation is zero
+    positions = jnp.minimum(arrays.positions, n - 1)
     rotated_y = jnp.zeros((arrays.positions.shape[0], q, y.shape[1]))
 
     def add_position(k, total):
-        rows = padded[lax.dynamic_index_in_dim(arrays.positions, k, 1, keepdims=False)]
+        rows = y[lax.dynamic_index_in_dim(positions, k, 1, keepdims=False)]
         rotation = lax.dynamic_index_in_dim(arrays.rotation, k, 1, keepdims=False)
         return total + rotation[:, :, None] * rows[:, None]
 
@@ -100,7 +111,8 @@ def shared_statistics(
         rotated_y = lax.fori_loop(0, width, add_position, rotated_y)
     fitted = jnp.sum(arrays.row_rotation[:, :, None] * rotated_y[arrays.row_level], axis=1)
     y = y - fitted
-    within_ry, within_yy = arrays.within_r @ y, jnp.sum(y * y, axis=0)
+    within_ry, within_yy = arrays.within_r @ y / size, jnp.sum(y * y, axis=0) / size**2
+    rotated_y = rotated_y / size
     if arrays.between_rr.shape[0] == 0:
         return (
             Blocked(

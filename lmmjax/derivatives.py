@@ -87,7 +87,7 @@ def _dense_parts(matrix: Array, layout: Layout, a: int, b: int) -> Array:
 def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu):
     """Gradient (k, B) and Hessian (k, k, B) in the lower triangles of Psi.
 
-    Third comes the Hessian of the log-determinants alone.
+    Third and fourth come those of the log-determinants alone.
     """
     n_dense = layout.n_dense
     k_p = rr[:n_dense, :n_dense]
@@ -141,15 +141,16 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
         )
     if not k:
         none = jnp.zeros((0, 0, yy.shape[-1]))
-        return jnp.zeros((0, yy.shape[-1])), none, none
+        return none[0], none, none[0], none
     order = [[(max(a, b), min(a, b)) for b in range(k)] for a in range(k)]
     order = [[key if key in h_log else key[::-1] for key in row] for row in order]
     curvature = jnp.stack([jnp.stack([h_log[key] for key in row]) for row in order])
     bend = jnp.stack([jnp.stack([h_rss[key] for key in row]) for row in order])
     slope = jnp.stack(d_rss) / yy
-    gradient = jnp.stack(d_log) + nu * slope
+    log_slope = jnp.stack(d_log)
+    gradient = log_slope + nu * slope
     hessian = curvature + nu * (bend / yy - slope[:, None] * slope[None])
-    return gradient, hessian, curvature
+    return gradient, hessian, log_slope, curvature
 
 
 def _eliminated_derivatives(

@@ -36,6 +36,7 @@ class Evaluation(NamedTuple):
 
     ``fixed`` (p, B) and ``fixed_cov`` (p, p, B) are coefficients and (X'V^-1 X)^-1 in the
     orthonormal basis of X and per unit sigma^2; ``dense_u`` = Z'P y of the dense terms.
+    ``log_gradient`` and ``log_curvature`` are the derivatives of the log-determinants alone.
     """
 
     value: Array
@@ -46,6 +47,7 @@ class Evaluation(NamedTuple):
     dense_u: Array
     gradient: Array | None = None
     hessian: Array | None = None
+    log_gradient: Array | None = None
     log_curvature: Array | None = None
 
 
@@ -78,10 +80,15 @@ def evaluate(
     result = Evaluation(value, yy, logdet_x, ry[n_dense:], -rr[n_dense:, n_dense:], ry[:n_dense])
     if not derivatives:
         return result
-    gradient, hessian, curvature = psi_derivatives(
+    gradient, hessian, log_gradient, log_curvature = psi_derivatives(
         layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
     )
-    return result._replace(gradient=gradient, hessian=hessian, log_curvature=curvature)
+    return result._replace(
+        gradient=gradient,
+        hessian=hessian,
+        log_gradient=log_gradient,
+        log_curvature=log_curvature,
+    )
 
 
 def objective_constant(reml: bool, stats: Statistics, log_scale: Array) -> Array:

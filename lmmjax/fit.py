@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from .batch import Batches, chunk_size, padded_size
+from .batch import Batches, block_size, chunk_size, padded_size
 from .errors import FitWarning, NonFiniteError, ResponseError
 from .expression.align import align_expression, align_weights
 from .program import fit_chunk
@@ -237,7 +237,8 @@ def _run(
 ):
     layout = model.layout
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
-    size = options.chunk_size or chunk_size(layout, model.n, doubles, options.memory)
+    block = block_size(layout, model.n, doubles, options.memory)
+    size = options.chunk_size or chunk_size(block, options.memory)
     size = padded_size(len(fits), size)
     unit = model.theta_unit(z_scale)
     with jax.enable_x64(True):
@@ -247,7 +248,7 @@ def _run(
             "theta_unit": jnp.asarray(unit[:, None]),
             "log_x_scale": jnp.asarray(np.log(np.abs(np.diag(x_transform)))[:, None]),
         }
-    program = partial(fit_chunk, layout, options.reml, n_starts, arrays, scaling)
+    program = partial(fit_chunk, layout, options.reml, n_starts, min(block, size), arrays, scaling)
     result = Batches(program, layout, values, weights, columns, size, advance, hopeful).run()
     fits.record(columns if target is None else target, result, x_transform, unit, weight_size)
 

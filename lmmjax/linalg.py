@@ -16,6 +16,10 @@ from jax import lax
 Array = jax.Array
 
 
+#: Columns per pass over a batch of matrices: the passes are bound by memory.
+PASS_WIDTH = 4
+
+
 def _row(matrix: Array, index: Array | int) -> Array:
     return lax.dynamic_index_in_dim(matrix, index, 0, keepdims=False)
 
@@ -23,21 +27,22 @@ def _row(matrix: Array, index: Array | int) -> Array:
 def product(a: Array, b: Array) -> Array:
     """Matrix product of (i, j, batch) and (j, k, batch), by accumulating outer products."""
     inner = a.shape[1]
-    if not inner:
-        return jnp.zeros((a.shape[0], b.shape[1], *b.shape[2:]), a.dtype)
-    if inner <= 4:
-        total = a[:, 0][:, None] * b[0][None]
-        for j in range(1, inner):
-            total = total + a[:, j][:, None] * b[j][None]
-        return total
     batch = jnp.broadcast_shapes(a.shape[2:], b.shape[2:])
-    zero = jnp.zeros((a.shape[0], b.shape[1], *batch), a.dtype)
     columns = jnp.swapaxes(a, 0, 1)
 
-    def accumulate(j, total):
-        return total + _row(columns, j)[:, None] * _row(b, j)[None]
+    def accumulate(first, count, total):
+        for j in range(count):
+            total = total + _row(columns, first + j)[:, None] * _row(b, first + j)[None]
+        return total
 
-    return lax.fori_loop(0, inner, accumulate, zero)
+    zero = jnp.zeros((a.shape[0], b.shape[1], *batch), a.dtype)
+    passes, rest = divmod(inner, PASS_WIDTH)
+    if passes <= 1:
+        return accumulate(0, inner, zero)
+    total = lax.fori_loop(
+        0, passes, lambda k, total: accumulate(k * PASS_WIDTH, PASS_WIDTH, total), zero
+    )
+    return accumulate(passes * PASS_WIDTH, rest, total)
 
 
 def absorb(
@@ -47,36 +52,57 @@ def absorb(
 
     ``rr``, ``ry``, ``yy`` are cross-products A' V^-1 A, A' V^-1 y, y' V^-1 y.  Each step
     updates them for V + z z', where z is a column of Z Lambda (Sherman and Morrison); no
-    step divides by theta, so theta = 0 is an ordinary point.
+    step divides by theta, so theta = 0 is an ordinary point.  A few columns at a time are
+    updated for each other first, so that ``rr`` is read and written once for all of them.
 
     Returns
     -------
     rr, ry, yy, logdet
         The updated cross-products and log|I + Lambda' Z' V^-1 Z Lambda|.
     """
-    rows, entries = (jnp.asarray(x) for x in steps)
+    rows, entries = steps
+    width = min(PASS_WIDTH, len(rows))
+    spare = -len(rows) % width
+    # steps that fill the last pass have no column: weight zero
+    rows = jnp.asarray(np.pad(rows, ((0, spare), (0, 0))))
+    entries = jnp.asarray(np.pad(entries, ((0, spare), (0, 0)), constant_values=len(theta)))
     padded = jnp.concatenate([theta, jnp.zeros_like(theta[:1])])
-    q_max = rows.shape[1]
 
-    def step(index, carry):
+    def times_lambda(matrix, weight, row):
+        """The combination of rows of ``matrix`` that one column of Lambda makes."""
+        total = weight[0] * _row(matrix, row[0])
+        for w, r in zip(weight[1:], row[1:], strict=True):
+            total = total + w * _row(matrix, r)
+        return total
+
+    def several(index, carry):
         rr, ry, yy, logdet = carry
-        column = jnp.zeros_like(rr[0])
-        response = jnp.zeros_like(ry[0])
-        weights = [_row(padded, entries[index, slot]) for slot in range(q_max)]
-        for slot in range(q_max):
-            column = column + weights[slot] * _row(rr, rows[index, slot])
-            response = response + weights[slot] * _row(ry, rows[index, slot])
-        pivot = 1.0
-        for slot in range(q_max):
-            pivot = pivot + weights[slot] * _row(column, rows[index, slot])
-        scaled = column / pivot
-        rr = rr - column[:, None] * scaled[None]
-        ry = ry - scaled * response
-        yy = yy - response * response / pivot
-        return rr, ry, yy, logdet + jnp.log(pivot)
+        done: list[tuple[Array, Array, Array, Array]] = []
+        for step in range(width):
+            slots = [(index * width + step, slot) for slot in range(rows.shape[1])]
+            row = [rows[at] for at in slots]
+            weight = [_row(padded, entries[at]) for at in slots]
+            column, response = times_lambda(rr, weight, row), times_lambda(ry, weight, row)
+            for earlier, scaled, _, shift in done:
+                overlap = times_lambda(earlier, weight, row)
+                column = column - overlap * scaled
+                response = response - overlap * shift
+            pivot = 1.0 + times_lambda(column, weight, row)
+            scaled, shift = column / pivot, response / pivot
+            # without the barrier every later step would compute the earlier ones again
+            column, scaled, response, shift, pivot = lax.optimization_barrier(
+                (column, scaled, response, shift, pivot)
+            )
+            done.append((column, scaled, response, shift))
+            logdet = logdet + jnp.log(pivot)
+        for column, scaled, response, shift in done:
+            rr = rr - column[:, None] * scaled[None]
+            ry = ry - scaled * response
+            yy = yy - shift * response
+        return rr, ry, yy, logdet
 
     start = (rr, ry, yy, jnp.zeros_like(rr[0, 0]))
-    return lax.fori_loop(0, rows.shape[0], step, start)
+    return lax.fori_loop(0, rows.shape[0] // width, several, start)
 
 
 def sweep(

@@ -169,7 +169,7 @@ def _run(
     n, total = model.n, len(columns)
     theta = fits._theta[columns][:, model.order.theta].T * model.theta_unit(z_scale)[:, None]
     doubles = fits.model_levels * layout.q * (2 + (layout.m if weights is not None else 0))
-    size = batch.padded_size(total, batch.chunk_size(layout, n, doubles, None))
+    size = batch.padded_size(total, batch.block_size(layout, n, doubles, None))
     eliminated = np.empty((fits.model_levels, layout.q, total))
     dense, linear = np.empty((layout.n_dense, total)), np.empty((n, total))
     with jax.enable_x64(True):

@@ -28,6 +28,10 @@ DECREMENT_TOLERANCE = 1e-6
 #: Every optimum is evaluated again; it counts as converged if no step promises more than this.
 VERIFIED_DECREASE = 1e-12
 START_RADIUS = 2.0
+#: Rounds in which a step may change which coordinates it holds at their bounds.
+SETTLING_ROUNDS = 4
+#: Evaluations of every lane before those still active are packed together.
+FIRST_ROUND = 3
 #: Coordinates beyond this (theta of about 1e17) mean that the residual variance has vanished.
 COORDINATE_LIMIT = 80.0
 #: The same for the entries of a vector-valued term, which are coordinates themselves.
@@ -60,107 +64,13 @@ class Lanes(NamedTuple):
     n_iter: Array
 
 
-#: Nodes of the start grid per term, by number of scalar terms.
-NODES = {1: 7, 2: 5, 3: 3}
-#: Largest node: variance ratio times observations per level, on the log scale.
-TOP_NODE = 4.5
-
-
-def _nodes(count: int) -> np.ndarray:
-    """Nodes of one term in the optimiser's coordinates, denser towards zero."""
-    return np.linspace(0.0, 1.0, count) ** 1.5 * TOP_NODE
-
-
-def start_grid(layout: Layout, size: Array) -> tuple[Array, tuple[int, ...]]:
-    """Shared starting points (points, k) and the shape of the lattice they form.
-
-    Up to three scalar terms get a full lattice in the optimiser's coordinates; otherwise the
-    points are a fixed random cover and the shape is ``(points,)``.
-    """
-    k = layout.n_theta
-    if bool(layout.is_scalar.all()) and k in NODES:
-        nodes = _nodes(NODES[k])
-        mesh = np.stack(np.meshgrid(*[nodes] * k, indexing="ij"), axis=-1).reshape(-1, k)
-        return jnp.sqrt(jnp.expm1(mesh) / size[:, 0]), (NODES[k],) * k
-    scales = (0.1, 0.4, 0.9, 2.5)
-    terms = len(layout.term_sizes)
-    rng = np.random.default_rng(20)
-    combos = [(s,) * terms for s in scales]
-    while len(combos) < min(4**terms, 4 + 4 * terms):
-        pick = tuple(float(s) for s in rng.choice(scales, terms))
-        if pick not in combos:
-            combos.append(pick)
-    diagonal = layout.is_diagonal
-    rows = []
-    for combo in combos:
-        row = np.zeros(k)
-        for part, s in zip(layout.theta_slices, combo, strict=True):
-            row[part] = np.where(diagonal[part], s, 0.0)
-        rows.append(row)
-    for part, q in zip(layout.theta_slices, layout.term_sizes, strict=True):
-        if q == 1:
-            continue
-        # a vector-valued term may have one large and one negligible direction
-        place = np.flatnonzero(diagonal[part]) + part.start
-        for one in place:
-            for big, small in ((1.5, 0.1), (0.1, 1.0)):
-                row = np.where(diagonal, 0.5, 0.0)
-                row[place] = small
-                row[one] = big
-                rows.append(row)
-    return jnp.asarray(np.array(rows)), (len(rows),)
-
-
-def choose_start(
-    layout: Layout, reml: bool, stats: Statistics, size: Array, n_starts: int = 1
-) -> Array:
-    """Best points of the shared grid for every response: theta (k, n_starts, B)."""
-    points, shape = start_grid(layout, size)
-
-    def value(point):
-        out = evaluate(layout, reml, stats, point[:, None]).value
-        return jnp.where(jnp.isfinite(out), out, jnp.inf)
-
-    values = lax.map(value, points)  # (points, B)
-    if n_starts > 1:
-        _, best = lax.top_k(-values.T, min(n_starts, len(points)))
-        return jnp.moveaxis(points[best.T], -1, 0)
-    best = jnp.argmin(values, axis=0)
-    if len(shape) != layout.n_theta:
-        return points[best].T[:, None]
-    return _between_nodes(layout, values, best, shape, size)[:, None]
-
-
-def _between_nodes(
-    layout: Layout, values: Array, best: Array, shape: tuple[int, ...], size: Array
-) -> Array:
-    """Refine the best node by a parabola through its neighbours along each axis: (k, B)."""
-    nodes = jnp.asarray(_nodes(shape[0]))
-    out = []
-    stride = int(np.prod(shape))
-    lane = jnp.arange(values.shape[1])
-    for axis in range(len(shape)):
-        stride //= shape[axis]
-        here = (best // stride) % shape[axis]
-        middle = jnp.clip(here, 1, shape[axis] - 2)
-        centre = best + (middle - here) * stride
-        x0, x1, x2 = nodes[middle - 1], nodes[middle], nodes[middle + 1]
-        f0, f1, f2 = (values[centre + step * stride, lane] for step in (-1, 0, 1))
-        d1, d2 = (f1 - f0) / (x1 - x0), (f2 - f1) / (x2 - x1)
-        bend = (d2 - d1) / (x2 - x0)
-        low = 0.5 * (x0 + x1) - d1 / (2.0 * jnp.where(bend > 0, bend, 1.0))
-        x = jnp.where(bend > 0, jnp.clip(low, x0, x2), nodes[here])
-        out.append(jnp.where(jnp.isfinite(x), x, nodes[here]))
-    return jnp.sqrt(jnp.expm1(jnp.stack(out)) / size)
-
-
 def newton_step(
     x: Array, gradient: Array, hessian: Array, radius: Array, bounded: np.ndarray
 ) -> tuple[Array, Array]:
     """Saddle-free Newton step within a trust radius and the bounds x >= 0.
 
-    Coordinates that sit on their bound with a gradient pointing outwards stay; the step is
-    computed among the others, twice where the first one would cross further bounds.
+    Coordinates that sit on their bound with a gradient pointing outwards stay; which others
+    end on theirs is settled in a few rounds.
 
     Returns
     -------
@@ -193,12 +103,31 @@ def newton_step(
         step = jnp.sum(vectors * coefficient[None], axis=1)
         return jnp.where(free, step, fixed_step), jnp.any(stuck, axis=0)
 
-    step, stuck = among(~on_bound, jnp.zeros_like(x))
+    def settle(carry):
+        """Hold what crosses its bound there, let go what the others' steps drive inwards."""
+        at_bound, _, _, _, rounds = carry
+        step, stuck = among(~at_bound, jnp.where(at_bound, -x, 0.0))
+        crossing = held & ~at_bound & (x + step < 0.0)
+        slope = gradient + jnp.sum(hessian * step[None], axis=1)
+        inwards = at_bound & (slope < 0.0) & ~jnp.any(crossing, axis=0)
+        return (at_bound | crossing) & ~inwards, step, stuck, crossing | inwards, rounds + 1
+
     if bounded.any():
-        crossing = held & (x + step < 0.0)
-        again, stuck_again = among(~on_bound & ~crossing, jnp.where(crossing, -x, 0.0))
-        step = jnp.where(jnp.any(crossing, axis=0), again, step)
-        stuck = stuck & (stuck_again | ~jnp.any(crossing, axis=0))
+        nothing = jnp.zeros_like(x), jnp.zeros(x.shape[1:], dtype=bool)
+        _, step, stuck, _, _ = lax.while_loop(
+            lambda carry: jnp.any(carry[3]) & (carry[4] < SETTLING_ROUNDS),
+            settle,
+            (on_bound, *nothing, jnp.ones_like(on_bound), 0),
+        )
+        step = jnp.where(held, jnp.maximum(x + step, 0.0) - x, step)
+        # if that leads uphill, each coordinate by itself does not
+        curvature = jnp.abs(jnp.stack([hessian[i, i] for i in range(len(bounded))]))
+        alone = -gradient / jnp.maximum(curvature, 1e-300)
+        alone = jnp.where(held, jnp.maximum(x + alone, 0.0) - x, alone)
+        uphill = ~stuck & (jnp.sum(gradient * step, axis=0) > 0.0)
+        step = jnp.where(uphill, alone, step)
+    else:
+        step, stuck = among(~on_bound, jnp.zeros_like(x))
     length = jnp.sqrt(jnp.sum(step**2, axis=0))
     step = step * jnp.minimum(1.0, radius / jnp.where(length > 0, length, 1.0))
     step = jnp.where(held, jnp.maximum(x + step, 0.0) - x, step)
@@ -234,24 +163,80 @@ def minimise(
     radius: Array,
     alive: Array,
     max_iter: Array,
+    block: int,
 ) -> Lanes:
     """Newton iterations from theta = ``start`` (k, B), at most ``max_iter``.
 
     A lane's path depends on its own data, start and radius only; stopping at ``max_iter``
-    and resuming from the returned theta and radius continues it exactly.
+    and resuming from the returned theta and radius continues it exactly.  ``block`` lanes
+    are worked on at a time: after each round the lanes still active are packed together,
+    and blocks without any are left out.
     """
+    batch = start.shape[-1]
+    # a block makes the first evaluation too: the program holds one copy of it
+    shape = jax.eval_shape(lambda theta: _point(layout, reml, stats, theta), start)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
+    worst = nothing.evaluation._replace(value=jnp.full(batch, jnp.inf))
+    lanes = Lanes(
+        nothing._replace(evaluation=worst),
+        Move(start, jnp.zeros(batch), jnp.zeros(batch), jnp.zeros(batch, dtype=bool)),
+        radius=jnp.broadcast_to(radius, (batch,)),
+        active=alive,
+        n_iter=jnp.full(batch, -1, dtype=jnp.int32),
+    )
+    if batch <= block:
+        lanes = _advance(layout, reml, stats, size, lanes, max_iter + 1)
+        return lanes._replace(n_iter=jnp.maximum(lanes.n_iter, 0))
 
-    def at(theta):
-        result = evaluate(layout, reml, stats, theta, derivatives=True)
-        value = jnp.where(jnp.isfinite(result.value), result.value, jnp.inf)
-        return Point(
-            theta, result._replace(value=value, dense_u=result.dense_u[:0], log_curvature=None)
-        )
+    def round_of_blocks(carry):
+        lanes, done = carry
+        order = _active_first(lanes.active)
+        # no lane is finished before its third evaluation, apart from the luckiest
+        trips = jnp.minimum(jnp.where(done == 0, FIRST_ROUND, 1), max_iter + 1 - done)
+
+        def one_block(index, lanes):
+            which = lax.dynamic_slice_in_dim(order, index * block, block)
+            part = jax.tree.map(lambda leaf: leaf[..., which], lanes)
+            own = jax.tree.map(
+                lambda leaf: leaf if leaf.shape[-1] == 1 else leaf[..., which], stats
+            )
+            part = _advance(layout, reml, own, size, part, trips)
+            return jax.tree.map(lambda whole, new: whole.at[..., which].set(new), lanes, part)
+
+        blocks = (jnp.sum(lanes.active) + block - 1) // block
+        return lax.fori_loop(0, blocks, one_block, lanes), done + trips
+
+    lanes, _ = lax.while_loop(
+        lambda carry: jnp.any(carry[0].active) & (carry[1] <= max_iter),
+        round_of_blocks,
+        (lanes, 0),
+    )
+    return lanes._replace(n_iter=jnp.maximum(lanes.n_iter, 0))
+
+
+def _active_first(active: Array) -> Array:
+    """Positions of the active lanes in their order, then those of the others."""
+    ahead = jnp.cumsum(active)
+    place = jnp.where(active, ahead - 1, ahead[-1] + jnp.cumsum(~active) - 1)
+    return jnp.zeros_like(place).at[place].set(jnp.arange(len(active)))
+
+
+def _point(layout: Layout, reml: bool, stats: Statistics, theta: Array) -> Point:
+    result = evaluate(layout, reml, stats, theta, derivatives=True)
+    value = jnp.where(jnp.isfinite(result.value), result.value, jnp.inf)
+    none = {"dense_u": result.dense_u[:0], "log_gradient": None, "log_curvature": None}
+    return Point(theta, result._replace(value=value, **none))
+
+
+def _advance(
+    layout: Layout, reml: bool, stats: Statistics, size: Array, lanes: Lanes, trips: Array
+) -> Lanes:
+    """Up to ``trips`` evaluations of every active lane, each at the move proposed last."""
 
     def body(carry):
         lanes, trip = carry
         old = lanes.point.evaluation.value
-        new = at(lanes.move.theta)
+        new = _point(layout, reml, stats, lanes.move.theta)
         value = new.evaluation.value
         # near the optimum the decrease drowns in rounding: allow for it
         better = value <= old + 1e-12 * (1.0 + jnp.abs(old))
@@ -260,7 +245,7 @@ def minimise(
         radius = jnp.where(better, jnp.maximum(lanes.radius, 2.0 * length), 0.25 * length)
         radius = jnp.where(lanes.active, radius, lanes.radius)
         point = jax.tree.map(lambda a, b: jnp.where(accept, a, b), new, lanes.point)
-        last = (trip > 0) & (lanes.move.decrease < DECREMENT_TOLERANCE)
+        last = (lanes.n_iter >= 0) & (lanes.move.decrease < DECREMENT_TOLERANCE)
         gone = ~better & (length < 1e-12)
         move = propose(layout, size, point, radius)
         hopeless = move.far | ~jnp.isfinite(point.evaluation.value)
@@ -270,25 +255,13 @@ def minimise(
                 move,
                 radius,
                 active=lanes.active & ~last & ~gone & ~hopeless,
-                n_iter=lanes.n_iter + (lanes.active & (trip > 0)),
+                n_iter=lanes.n_iter + lanes.active,
             ),
             trip + 1,
         )
 
-    batch = start.shape[-1]
-    # the loop makes the first evaluation too: the program holds one copy of it
-    shape = jax.eval_shape(at, start)
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    worst = nothing.evaluation._replace(value=jnp.full(batch, jnp.inf))
-    lanes = Lanes(
-        nothing._replace(evaluation=worst),
-        Move(start, jnp.zeros(batch), jnp.zeros(batch), jnp.zeros(batch, dtype=bool)),
-        radius=jnp.broadcast_to(radius, (batch,)),
-        active=alive,
-        n_iter=jnp.zeros(batch, dtype=jnp.int32),
-    )
     lanes, _ = lax.while_loop(
-        lambda carry: jnp.any(carry[0].active) & (carry[1] <= max_iter), body, (lanes, 0)
+        lambda carry: jnp.any(carry[0].active) & (carry[1] < trips), body, (lanes, 0)
     )
     return lanes
 

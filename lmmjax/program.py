@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from . import covariance, deviance, linalg, optimize
 from .crossproducts import shared_statistics
 from .prepare import Leaf, SharedArrays
+from .start import choose_start
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
 
@@ -43,11 +44,12 @@ class Outcome(NamedTuple):
     n_iter: Leaf
 
 
-@partial(jax.jit, static_argnames=("layout", "reml", "n_starts"))
+@partial(jax.jit, static_argnames=("layout", "reml", "n_starts", "block"))
 def fit_chunk(
     layout: Layout,
     reml: bool,
     n_starts: int,
+    block: int,
     arrays: SharedArrays | WeightedArrays,
     scaling: dict[str, Array],
     y: Array,
@@ -58,7 +60,7 @@ def fit_chunk(
     resume: Array,
     max_trips: Array,
 ) -> Outcome:
-    """Fit the columns of y (n, B): statistics, start, Newton, results.
+    """Fit the columns of y (n, B), ``block`` at a time: statistics, start, Newton, results.
 
     ``resume`` (scalar) continues from ``theta0`` and trust radius ``radius0``
     instead of the grid.  Columns with ``alive`` false are carried along untouched.
@@ -76,12 +78,14 @@ def fit_chunk(
         starts = jax.lax.cond(
             resume,
             lambda: jnp.broadcast_to(theta0[:, None], (layout.n_theta, n_starts, batch)),
-            lambda: optimize.choose_start(layout, reml, stats, size, n_starts),
+            lambda: choose_start(layout, reml, stats, size, n_starts),
         )
         radius = jnp.where(resume, radius0, optimize.START_RADIUS)
 
         def run(start):
-            return optimize.minimise(layout, reml, stats, size, start, radius, alive, max_trips)
+            return optimize.minimise(
+                layout, reml, stats, size, start, radius, alive, max_trips, block
+            )
 
         if n_starts == 1:
             lanes = run(starts[:, 0])

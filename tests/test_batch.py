@@ -127,13 +127,16 @@ def test_repeated_fits_are_the_same_bits() -> None:
     assert_bitwise(one, other, np.arange(40))
 
 
-def test_chunk_size_is_a_power_of_two_within_memory() -> None:
+def test_block_size_is_a_power_of_two_within_memory() -> None:
     layout = Layout(p=2, eliminated=(1,), dense=((1, 3), (1, 4)))
     for doubles in (10, 10_000, 10_000_000):
-        size = batch.chunk_size(layout, 100, doubles, None)
+        size = batch.block_size(layout, 100, doubles, None)
         assert size & (size - 1) == 0
-    large = batch.chunk_size(layout, 1000, 100_000, None)
-    assert batch.chunk_size(layout, 1000, 100_000, 1e6) <= large
+    large = batch.block_size(layout, 1000, 100_000, None)
+    small = batch.block_size(layout, 1000, 100_000, 1e6)
+    assert small <= large
+    assert batch.chunk_size(small, 1e6) == small
+    assert batch.chunk_size(large, None) % large == 0
 
 
 def test_no_responses() -> None:

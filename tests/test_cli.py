@@ -321,7 +321,7 @@ def test_signals_end_the_run_cleanly(data, number, code):
     assert process.stdout.readline() == "fitting\n"
     time.sleep(0.2)
     process.send_signal(number)
-    assert process.wait(timeout=30) == code
+    assert process.wait(timeout=120) == code
     process.stdout.close()
     assert not data.out.exists()
 

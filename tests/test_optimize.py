@@ -1,13 +1,19 @@
 """The optimiser finds the optimum: exact answers, reference fits, and no better one nearby."""
 
+import itertools
+
 import cases
 import jax
+import jax.numpy as jnp
 import nist
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from lmmjax import optimize
+from lmmjax.crossproducts import shared_statistics
 from lmmjax.model import Model
 from lmmjax.structure import Layout, canonical_theta
 
@@ -181,14 +187,70 @@ def test_diagonal_of_lambda_is_not_negative() -> None:
     assert (fits.theta.iloc[:, [0, 2]].to_numpy() >= 0).all()
 
 
-@pytest.mark.parametrize("q", [(1,), (1, 1, 1), (2,), (2, 1), (3,)])
-def test_start_grid_covers_every_term(q: tuple[int, ...]) -> None:
-    layout = Layout(p=1, eliminated=(q[0],), dense=tuple((k, 4) for k in q[1:]))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_a_bounded_step_goes_downhill_unless_nothing_can(seed: int, k: int) -> None:
+    """Found in the wild: two coordinates at once drawn to their bounds, one of them uphill."""
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(k, k + 1))
+    hessian, gradient = root @ root.T, rng.normal(size=k)
+    x = np.where(rng.random(k) < 0.4, 0.0, rng.gamma(1.0, 0.3, size=k))
     with jax.enable_x64(True):
-        points, shape = optimize.start_grid(layout, np.full((layout.n_theta, 1), 5.0))
-    grid = np.asarray(points)
-    assert np.prod(shape) == len(grid)
-    assert grid.shape[1] == layout.n_theta
-    assert (grid[:, layout.is_diagonal] >= 0).all()
-    assert (grid[:, layout.is_diagonal].max(axis=0) > 1).all()
-    assert len({tuple(row) for row in grid}) == len(grid)
+        step, _ = jit_bounded_step(
+            x[:, None], gradient[:, None], hessian[..., None], np.array([np.inf])
+        )
+    step = np.asarray(step)[:, 0]
+    assert (x + step >= 0).all()
+    if ((x > 0) | (gradient < 0)).any():
+        assert gradient @ step < 0
+    else:
+        assert (step == 0).all()
+
+
+@jax.jit
+def jit_bounded_step(x, gradient, hessian, radius):
+    return optimize.newton_step(x, gradient, hessian, radius, np.ones(len(x), dtype=bool))
+
+
+def test_a_bounded_step_solves_the_bounded_quadratic() -> None:
+    """The values of the response that once went nowhere, against an exhaustive search."""
+    x = np.array([0.1955, 0.0577, 3.7033])
+    gradient = np.array([1.0419, 0.9900, -0.0657])
+    hessian = np.array([[17.7, -2.64, -0.42], [-2.64, 1.46, 0.06], [-0.42, 0.06, 1.99]])
+    with jax.enable_x64(True):
+        step, _ = jit_bounded_step(
+            x[:, None], gradient[:, None], hessian[..., None], np.array([np.inf])
+        )
+    best = None
+    for held in itertools.product((False, True), repeat=3):
+        fixed = np.where(held, -x, 0.0)
+        free = ~np.array(held)
+        right = -(gradient + hessian @ fixed)[free]
+        fixed[free] = np.linalg.solve(hessian[np.ix_(free, free)], right)
+        value = gradient @ fixed + 0.5 * fixed @ hessian @ fixed
+        if (x + fixed >= -1e-15).all() and (best is None or value < best[0]):
+            best = value, fixed
+    assert best is not None
+    np.testing.assert_allclose(np.asarray(step)[:, 0], best[1], atol=1e-12)
+
+
+def test_blocks_do_not_change_the_optimum() -> None:
+    model, y = cases.model("crossed"), cases.responses(64)
+    with jax.enable_x64(True):
+        arrays = jax.tree.map(jnp.asarray, model.prepared.arrays)
+        stats, *_ = shared_statistics(model.layout, arrays, jnp.asarray(y))
+        size = jnp.asarray(model.level_size)[:, None]
+        start = jnp.full((2, 64), 0.7)
+        alive = jnp.arange(64) != 5
+        one, packed = (
+            optimize.minimise(
+                model.layout, True, stats, size, start, jnp.full(64, 2.0), alive, 50, block
+            )
+            for block in (64, 8)
+        )
+    np.testing.assert_array_equal(one.n_iter, packed.n_iter)
+    assert not one.active.any() and not packed.active.any()
+    there = np.asarray(alive)
+    np.testing.assert_allclose(
+        one.point.theta[:, there], packed.point.theta[:, there], rtol=1e-9, atol=1e-12
+    )
