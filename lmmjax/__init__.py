@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import datasets, errors, plots
     from .inference.lrt import anova, lrtest
+    from .linear.drop1 import drop1
+    from .linear.fit import lm
+    from .linear.results import LmFit
+    from .linear.update import update, update_formula
     from .model import Model, compile
     from .partition import variance_partition
     from .results import FitBatch
@@ -26,18 +30,23 @@ _HOME = {
     "compile": "model",
     "Model": "model",
     "FitBatch": "results",
+    "LmFit": "linear.results",
     "LmmFit": "single",
+    "drop1": "linear.drop1",
+    "lm": "linear.fit",
     "lmer": "single",
     "anova": "inference.lrt",
     "lrtest": "inference.lrt",
+    "update": "linear.update",
+    "update_formula": "linear.update",
     "variance_partition": "partition",
     "Status": "status",
 }
 _MODULES = ("datasets", "errors", "plots", "expression", "inference")
 
 __all__ = [
-    "FitBatch", "LmmFit", "Model", "Status", "anova", "compile", "datasets", "errors", "lmer",
-    "lrtest", "plots", "variance_partition",
+    "FitBatch", "LmFit", "LmmFit", "Model", "Status", "anova", "compile", "datasets", "drop1",
+    "errors", "lm", "lmer", "lrtest", "plots", "update", "update_formula", "variance_partition",
 ]  # fmt: skip
 
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from .design import build_design
 from .design_rows import as_table
-from .errors import FitWarning, FormulaError
-from .expression.align import AlignedExpression, align_weights
+from .errors import FitWarning
 from .fit import check_single
 from .lmm_fit import LmmFit
 from .model import Model
+from .row_weights import row_weights
 
 __all__ = ["LmmFit", "lmer"]
 
@@ -71,7 +71,7 @@ def lmer(
     ([251.4051, 10.4673], 25.5918)
     """
     table = as_table(data)
-    values = _row_weights(weights, table)
+    values = row_weights(weights, table)
     if values is not None and not values.all():
         table, values = table.loc[values > 0], values[values > 0]
     design = build_design(
@@ -90,17 +90,3 @@ def lmer(
     if not fit.converged:
         warnings.warn(f"{fit.response}: {fit.status.meaning}", FitWarning, stacklevel=2)
     return fit
-
-
-def _row_weights(weights: Any, table: pd.DataFrame) -> np.ndarray | None:
-    """Checked weights, (n_rows,)."""
-    if weights is None:
-        return None
-    if isinstance(weights, str):
-        if weights not in table.columns:
-            raise FormulaError(f"there is no column {weights!r} to take the weights from")
-        weights = table[weights]
-    empty = AlignedExpression(np.empty((len(table), 1)), pd.Index(["y"]), table.index)
-    values = align_weights(weights, empty, table)
-    assert values is not None
-    return values[:, 0] if values.ndim == 2 else values

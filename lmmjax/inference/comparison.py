@@ -19,6 +19,7 @@ from lmmjax.inference.mixture import (
     has_closed_form,
 )
 from lmmjax.inference.nesting import Nesting, check_nested
+from lmmjax.modes import common_weights
 
 if TYPE_CHECKING:
     from lmmjax.results import FitBatch
@@ -124,36 +125,6 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b, equal_nan=True)
 
 
-def refit_ml(fits: FitBatch) -> FitBatch:
-    """The same responses fitted by maximum likelihood."""
-    model = fits.model
-    kept = model.design.kept
-    values = fits.raw_values
-    weights = fits.weights if _common(fits) is None else _common(fits)
-    if not kept.all():  # rows that the model drops again
-        values = _spread(values, kept, np.nan)
-        weights = None if weights is None else _spread(weights, kept, 1.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FitWarning)  # the table of tests says it
-        refitted = model.fit(values, reml=False, weights=weights)
-    refitted.responses = fits.responses
-    return refitted
-
-
-def _spread(values: np.ndarray, kept: np.ndarray, filler: float) -> np.ndarray:
-    out = np.full((len(kept), *values.shape[1:]), filler)
-    out[kept] = values
-    return out
-
-
-def _common(fits: FitBatch) -> np.ndarray | None:
-    """Weights (n,) that all responses share, if there are such."""
-    weights = fits.weights
-    if weights is None or not (weights.shape[1] == 1 or weights.strides[1] == 0):
-        return None
-    return np.asarray(weights[:, 0])
-
-
 def one_response(fits: FitBatch, index: int) -> FitBatch:
     """The fit of one response as a batch of its own."""
     total = len(fits.responses)
@@ -241,7 +212,9 @@ def _null(small: FitBatch, large: FitBatch, nesting: Nesting, df: np.ndarray) ->
     information = None
     if cone not in ((), (1,)):
         theta = np.where(np.isfinite(small._theta), small._theta, 0.0)
-        information = boundary_information(nesting, large.model.design.X, theta, _common(large))
+        information = boundary_information(
+            nesting, large.model.design.X, theta, common_weights(large)
+        )
     weights = cone_weights(information, cone)
     assert weights is not None  # has_closed_form said so
     return ChiBarSquare(weights, first)

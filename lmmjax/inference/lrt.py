@@ -16,10 +16,11 @@ from lmmjax.inference.comparison import (
     compare,
     fixed_parts_differ,
     one_response,
-    refit_ml,
     table,
 )
 from lmmjax.inference.multiplicity import benjamini_hochberg
+from lmmjax.linear.results import LmFit
+from lmmjax.refit import refit as fit_again
 from lmmjax.results import FitBatch
 
 if TYPE_CHECKING:
@@ -27,14 +28,19 @@ if TYPE_CHECKING:
 
 
 def anova(
-    *fits: FitBatch | LmmFit, refit: bool = True, allow_not_converged: bool = False
+    *fits: FitBatch | LmmFit | LmFit,
+    refit: bool = True,
+    allow_not_converged: bool = False,
+    type: str | int = "I",
 ) -> pd.DataFrame:
-    """Likelihood-ratio tests between nested models.
+    """Likelihood-ratio tests between nested mixed models, F tests for linear ones.
 
     Parameters
     ----------
-    *fits : two FitBatch, or two or more LmmFit
-        Fits of the same values at the same observations, in any order; the one with fewer
+    *fits : two FitBatch, two or more LmmFit, or one or more LmFit
+        One `LmFit` gives its analysis of variance, several the F tests between them; see
+        :func:`lmmjax.linear.anova.anova_table` and :func:`lmmjax.linear.anova.compare`. Else
+        fits of the same values at the same observations, in any order; the one with fewer
         parameters is the null model. Whether it is nested in the other is checked by the
         spaces that the models span, not by names.
     refit : bool
@@ -42,6 +48,8 @@ def anova(
         error). For `LmmFit`, every REML fit is, as lme4's ``anova`` does; False keeps REML.
     allow_not_converged : bool
         Give p-values for fits that have not converged, too.
+    type : str or int
+        Of the sums of squares in the analysis of variance of one `LmFit`: I, II or III.
 
     Returns
     -------
@@ -94,6 +102,8 @@ def anova(
     >>> float(table["chisq"].iloc[0].round(3)), table["null"].iloc[0]
     (42.139, '0.5 chisq(1) + 0.5 chisq(2)')
     """
+    if any(isinstance(fit, LmFit) for fit in fits):
+        return _linear(fits, type)
     if len(fits) < 2:
         raise LmmError("anova compares at least two fits")
     batches = [fit for fit in fits if isinstance(fit, FitBatch)]
@@ -108,6 +118,17 @@ def anova(
         singles = _refit(singles, stacklevel=3)
     singles.sort(key=_parameters)
     return _r_table(singles, allow_not_converged)
+
+
+def _linear(fits: tuple, type: str | int) -> pd.DataFrame:
+    from lmmjax.linear.anova import anova_table, compare
+
+    if not all(isinstance(fit, LmFit) for fit in fits):
+        raise LmmError(
+            "anova compares lm fits with each other; fit a formula without random effects by "
+            "lmer(..., reml=False) to compare it with a mixed model"
+        )
+    return anova_table(fits[0], type) if len(fits) == 1 else compare(*fits)
 
 
 def lrtest(m0: LmmFit, m1: LmmFit) -> pd.DataFrame:
@@ -176,7 +197,7 @@ def _refit(fits: list[FitBatch], stacklevel: int) -> list[FitBatch]:
         RefitWarning,
         stacklevel=stacklevel,
     )
-    return [refit_ml(f) if f.reml else f for f in fits]
+    return [fit_again(f, reml=False) if f.reml else f for f in fits]
 
 
 # ---- one response -------------------------------------------------------------------------
