@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 
 from .conditional_variance import conditional_covariances
+from .lmm_fit_diagnostics import DiagnosticMethods
+from .lmm_fit_inference import InferenceMethods
 from .modes import Modes, conditional_modes, effects_by_group, fitted_matrix, seen_cells
 from .status import STATUSES, Status
 
 if TYPE_CHECKING:
+    from .diagnostics.components import ResidualType
     from .model import Model
     from .results import FitBatch
 
 
 @dataclass(frozen=True)
-class LmmFit:
+class LmmFit(InferenceMethods, DiagnosticMethods):
     """The fit of one response, a view of a row of a :class:`~lmmjax.results.FitBatch`.
 
     Attributes
@@ -144,6 +147,16 @@ class LmmFit:
         return -0.5 * self.objective
 
     @property
+    def remlcrit(self) -> float:
+        """The REML criterion; NaN for a fit by maximum likelihood."""
+        return self.objective if self.reml else float("nan")
+
+    @property
+    def nobs(self) -> int:
+        """Observations used, as :attr:`n_obs`."""
+        return self.n_obs
+
+    @property
     def df(self) -> int:
         """Number of parameters: fixed effects, theta and sigma."""
         rank = self.fits._rank[self.index]
@@ -226,8 +239,21 @@ class LmmFit:
         matrix = fitted_matrix(self.fits, self._modes, np.array([self.index]))
         return self._on_observations(matrix[:, 0])
 
-    def residuals(self) -> pd.Series:
-        """Response minus fitted values."""
+    def residuals(self, type: ResidualType = "response") -> pd.Series:
+        """Response minus fitted values.
+
+        ``type``: ``"response"``; ``"pearson"`` and ``"deviance"``, times the root of the weight;
+        ``"scaled"``, that over sigma, as lme4 prints their quantiles.
+
+        Raises
+        ------
+        LmmError
+            An unknown type.
+        """
+        if type != "response":
+            from .diagnostics import residuals_of_type
+
+            return residuals_of_type(self, type)
         observed = self._on_observations(self.fits.raw_values[:, self.index])
         return observed - self.fitted()
 
@@ -243,7 +269,10 @@ class LmmFit:
         newdata: pd.DataFrame | Mapping[str, Any] | None = None,
         re_form: str | None = None,
         new_levels: str = "error",
-    ) -> pd.Series:
+        se_fit: bool = False,
+        interval: str | None = None,
+        level: float = 0.95,
+    ) -> pd.Series | pd.DataFrame:
         """Predictions at new observations.
 
         Parameters
@@ -256,16 +285,23 @@ class LmmFit:
         new_levels
             Levels of a grouping factor that the fit has not seen: ``"error"``,
             ``"population"`` (no random effect), or ``"missing"`` (the prediction is NaN).
+        se_fit
+            Add standard errors: those of fixed and random effects taken jointly, theta and
+            sigma taken as known; the effects of a new level add their variance.
+        interval
+            ``"confidence"`` for the mean or ``"prediction"`` for a new observation (of weight
+            one), with normal quantiles at ``level``.
 
         Returns
         -------
-        Series
-            NaN where a covariate is missing, or where the response's own observations do not
-            determine a coefficient that is needed.
+        Series, or DataFrame
+            Predictions; with ``se_fit`` or ``interval`` a table with columns ``fit``,
+            ``se_fit``, ``lower``, ``upper``.  NaN where a covariate is missing, or where the
+            response's own observations do not determine a coefficient that is needed.
 
         Raises
         ------
-        UnseenLevelError, FormulaError
+        UnseenLevelError, FormulaError, LmmError
 
         Examples
         --------
@@ -277,7 +313,7 @@ class LmmFit:
         """
         from .predict import predict
 
-        return predict(self, newdata, re_form, new_levels)
+        return predict(self, newdata, re_form, new_levels, se_fit, interval, level)
 
     def simulate(self, n: int = 1, seed: int | np.random.Generator = 0) -> pd.DataFrame:
         """Responses drawn from the fitted model, with new random effects.

@@ -15,6 +15,7 @@ from .errors import FormulaError, LmmError, UnseenLevelError
 from .formula import parse_formula
 from .formula_functions import columns_read
 from .newdata import new_design
+from .prediction_error import INTERVALS, prediction_variance, with_errors
 
 if TYPE_CHECKING:
     from .lmm_fit import LmmFit
@@ -30,23 +31,49 @@ def predict(
     newdata: pd.DataFrame | Mapping[str, Any] | None = None,
     re_form: str | None = None,
     new_levels: str = "error",
-) -> pd.Series:
+    se_fit: bool = False,
+    interval: str | None = None,
+    level: float = 0.95,
+) -> pd.Series | pd.DataFrame:
     """See :meth:`lmmjax.lmm_fit.LmmFit.predict`."""
     if new_levels not in ("error", "population", "missing"):
         raise LmmError(f"new_levels is 'error', 'population' or 'missing', not {new_levels!r}")
+    if interval is not None and interval not in INTERVALS:
+        raise LmmError(f"interval is None, 'confidence' or 'prediction', not {interval!r}")
     selected = _selected_terms(fit.model.design, re_form)
     if newdata is None:
-        return _at_own_observations(fit, selected)
+        out, x, terms, weight = _at_own_observations(fit, selected)
+    else:
+        out, x, terms = _at_new_observations(fit, newdata, selected, new_levels)
+        weight = 1.0
+    if not se_fit and interval is None:
+        return out
+    variance = np.full(len(out), np.nan)
+    if fit.status.has_estimates:
+        complete = ~np.isnan(out.to_numpy())
+        rows = [(k, z[complete], codes[complete]) for k, z, codes in terms]
+        variance[complete] = prediction_variance(fit, x[complete], rows)
+    return with_errors(fit, out, variance, fit.sigma**2 / weight, se_fit, interval, level)
+
+
+#: A term in a prediction: its position in the design, rows of Z, levels (-1: unseen).
+TermRows = tuple[int, np.ndarray, np.ndarray]
+
+
+def _at_new_observations(
+    fit: LmmFit, newdata: pd.DataFrame | Mapping[str, Any], selected: list[int], new_levels: str
+) -> tuple[pd.Series, np.ndarray, list[TermRows]]:
     design = _narrowed(fit.model.design, selected)
     # unknown levels are told apart below: a level can be new to one response only
     new = new_design(design, newdata, new_levels="population", random=bool(selected))
     out = new.X @ np.nan_to_num(fit._beta)
     if not fit.status.has_estimates:
-        return pd.Series(np.nan, index=new.observations, name=fit.response)
+        return pd.Series(np.nan, index=new.observations, name=fit.response), new.X, []
     if np.isnan(fit._beta).any():
         out[~_estimable(fit, new.X)] = np.nan
     if new.offset is not None:
         out = out + new.offset
+    terms = []
     for k, term in zip(selected, new.terms, strict=True):
         modes = fit._modes.terms[k][0]
         known = np.append(~np.isnan(modes).any(axis=1), False)
@@ -57,7 +84,8 @@ def predict(
         out = out + np.sum(term.z * lookup[term.codes], axis=1)
         if new_levels == "missing":
             out[unseen] = np.nan
-    return pd.Series(out, index=new.observations, name=fit.response)
+        terms.append((k, term.z, np.where(known[term.codes], term.codes, -1)))
+    return pd.Series(out, index=new.observations, name=fit.response), new.X, terms
 
 
 def _selected_terms(design: Design, re_form: str | None) -> list[int]:
@@ -102,16 +130,21 @@ def _narrowed(design: Design, selected: list[int]) -> Design:
     return replace(design, terms=terms, parsed=replace(parsed, columns=columns))
 
 
-def _at_own_observations(fit: LmmFit, selected: list[int]) -> pd.Series:
+def _at_own_observations(
+    fit: LmmFit, selected: list[int]
+) -> tuple[pd.Series, np.ndarray, list[TermRows], np.ndarray | float]:
     """Predictions at the rows used: X beta as the engine has it, without loss of digits."""
-    design = fit.model.design
+    design, seen = fit.model.design, fit._seen
     out = fit._modes.linear[:, 0].copy()
+    terms = []
     for k in selected:
         term, modes = design.terms[k], fit._modes.terms[k][0]
         out += np.sum(term.z * modes[term.codes], axis=1)
+        terms.append((k, term.z[seen], term.codes[seen]))
     if design.offset is not None:
         out += design.offset
-    return fit._on_observations(out)
+    weight = 1.0 if fit.fits.weights is None else fit.fits.weights[seen, fit.index]
+    return fit._on_observations(out), design.X[seen], terms, weight
 
 
 def _estimable(fit: LmmFit, x: np.ndarray) -> np.ndarray:

@@ -18,8 +18,15 @@ def simulate(fit: LmmFit, n: int = 1, seed: int | np.random.Generator = 0) -> pd
     """See :meth:`lmmjax.lmm_fit.LmmFit.simulate`."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
         raise LmmError(f"n={n!r}: give the number of responses to simulate, 0 or more")
-    rng = np.random.default_rng(seed)
-    model, design = fit.model, fit.model.design
+    out = np.full((len(fit.model.samples), n), np.nan)
+    out[fit.model.design.kept] = draw_responses(fit, int(n), np.random.default_rng(seed))
+    columns = pd.Index([f"sim_{k + 1}" for k in range(n)])
+    return pd.DataFrame(out, index=fit.model.samples, columns=columns)
+
+
+def draw_responses(fit: LmmFit, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Responses (n_obs, n) at the design's observations, NaN where the fit uses none."""
+    design = fit.model.design
     mean = fit._modes.linear[:, 0]
     if design.offset is not None:
         mean = mean + design.offset
@@ -33,7 +40,4 @@ def simulate(fit: LmmFit, n: int = 1, seed: int | np.random.Generator = 0) -> pd
         for column in range(term.n_columns):
             draws += term.z[:, column, None] * b[term.codes, :, column]
     draws[~fit._seen] = np.nan
-    out = np.full((len(model.samples), n), np.nan)
-    out[design.kept] = draws
-    columns = pd.Index([f"sim_{k + 1}" for k in range(n)])
-    return pd.DataFrame(out, index=model.samples, columns=columns)
+    return draws
