@@ -24,7 +24,7 @@ def simulate(rng: np.random.Generator, common: float, spread: float) -> pd.DataF
     age = rng.normal(0.0, 1.2, INDIVIDUALS)
     level = rng.normal(0.0, 1.0, GENES)
     slope = common + rng.normal(0.0, 1.0, GENES) * spread
-    person = rng.normal(0.0, 0.4, INDIVIDUALS)
+    person = rng.normal(0.0, 0.15, INDIVIDUALS)
     gene, individual = np.divmod(np.arange(GENES * INDIVIDUALS), INDIVIDUALS)
     y = 8.0 + level[gene] + slope[gene] * age[individual] + person[individual]
     y += rng.normal(0.0, 0.8, len(y))
@@ -79,9 +79,9 @@ def power(replicates: int = 200) -> None:
     rows = {}
     for label, common, spread in (
         ("no effect at all", 0.0, 0.0),
-        ("common effect only", 0.06, 0.0),
+        ("common effect only", 0.08, 0.0),
         ("varying effect only", 0.0, 0.08),
-        ("common and varying", 0.06, 0.08),
+        ("common and varying", 0.08, 0.08),
     ):
         rng = np.random.default_rng(2)
         design = simulate(rng, 0.0, 0.0)
@@ -118,7 +118,7 @@ def redraw(
     person = np.tile(np.arange(INDIVIDUALS), GENES)
     slope = common + spread * rng.normal(size=GENES)
     mean = 8.0 + rng.normal(size=GENES)[gene] + slope[gene] * age
-    return mean + rng.normal(0, 0.4, INDIVIDUALS)[person] + rng.normal(0, 0.8, len(age))
+    return mean + rng.normal(0, 0.15, INDIVIDUALS)[person] + rng.normal(0, 0.8, len(age))
 
 
 if __name__ == "__main__":

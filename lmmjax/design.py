@@ -254,6 +254,7 @@ def build_design(
         )
     checking.warn_numeric_labels(parsed, used)
     checking.warn_reused_labels(groups, parsed.bars)
+    checking.warn_shared_identifiers(parsed, used, groups)
     offsets = [encoder.numbers(node, used, learning=True) for node in parsed.offset_nodes]
     return Design(
         parsed=parsed,

@@ -185,6 +185,47 @@ def warn_reused_labels(groups: Mapping[str, Factor], bars: Sequence[Bar]) -> Non
                 break
 
 
+#: Attributes that one individual has one value of.
+_OF_AN_INDIVIDUAL = re.compile(r"^(sex|gender)$", re.IGNORECASE)
+#: Groups that hold several individuals, and whose attributes may differ therefore.
+_OF_SEVERAL = re.compile(r"fam|pair|twin|litter|couple|house|sib", re.IGNORECASE)
+
+
+def warn_shared_identifiers(
+    parsed: ParsedFormula, data: pd.DataFrame, groups: Mapping[str, Factor]
+) -> None:
+    """Warn where an identifier seems to stand for individuals of both sexes.
+
+    Identifier 7 of a brother and of his sister is one level of ``(1 | id)``.  This asks for a
+    name that says identifier, for most levels with more than one sex, and for observations that
+    agree in all other covariates and are told apart by sex.
+    """
+    variables = {
+        v.name for term in parsed.fixed_terms for v in term.variables if isinstance(v, Name)
+    }
+    sexes = [name for name in variables if _OF_AN_INDIVIDUAL.match(name)]
+    for bar in parsed.bars:
+        name = bar.group_label
+        if len(bar.group) > 1 or not _IDENTIFIER.search(name) or _OF_SEVERAL.search(name):
+            continue
+        rows = pd.DataFrame({"group": groups[name].codes})
+        others = [v for v in sorted(variables) if v not in sexes and v != name]
+        for other in others:
+            rows[f"covariate {other}"] = np.asarray(column(data, other))
+        for sex in sexes:
+            split = rows.assign(sex=np.asarray(column(data, sex)))
+            both = split.groupby("group")["sex"].nunique() > 1
+            if both.mean() > 0.5 and not split.duplicated().any() and rows.duplicated().any():
+                warnings.warn(
+                    f"{sex!r} differs within {int(both.sum())} of the {len(both)} levels of "
+                    f"{name!r}; if a label stands for several individuals, write "
+                    f"({bar.lhs} | {sex}:{name})",
+                    CodingWarning,
+                    stacklevel=3,
+                )
+                break
+
+
 def _numbered_within(inner: Factor, outer: Factor) -> bool:
     matches = [re.fullmatch(r"(\D*)0*(\d{1,9})", level) for level in inner.levels]
     prefixes = {m.group(1) for m in matches if m}

@@ -225,3 +225,31 @@ def test_crossed_factors_are_no_reused_labels():
         build_design("~ (1|p) + (1|s)", plates)
         build_design("~ (1|tissue) + (1|batch)", tissues)
         build_design("~ (1|family) + (1|individual)", unique)
+
+
+def siblings() -> pd.DataFrame:
+    """6 identifiers, each of a brother and a sister, measured at three times."""
+    rows = [(i, s, t) for i in range(1, 7) for s in "FM" for t in (0.0, 3.0, 6.0)]
+    data = pd.DataFrame(rows, columns=["IndID", "Sex", "Time"])
+    data["Arm"] = np.where(data["Sex"] == "F", "a", "b")
+    data["FamID"] = (data["IndID"] + 1) // 2
+    return data.assign(y=np.random.default_rng(0).normal(size=len(data)))
+
+
+def test_an_identifier_of_both_sexes_is_said() -> None:
+    with pytest.warns(CodingWarning, match=r"'Sex' differs within 6 of the 6 .*Sex:IndID"):
+        build_design("y ~ Sex * Time + (1 + Time | IndID)", siblings())
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "y ~ Sex * Time + (1 + Time | Sex:IndID)",
+        "y ~ Sex * Time + (1 | FamID)",
+        "y ~ Arm * Time + (1 | IndID)",  # a treatment may vary within an individual
+    ],
+)
+def test_other_factors_within_an_identifier_are_not(formula: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build_design(formula, siblings())
