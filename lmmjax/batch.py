@@ -105,6 +105,8 @@ class Batches:
         Responses per chunk.
     hopeful
         Which columns are to be fitted; the others are carried along as idle lanes.
+    start
+        (k,) theta in engine order and units from which all responses start, or ``None``.
     """
 
     program: Callable[..., Outcome]
@@ -115,6 +117,7 @@ class Batches:
     size: int
     progress: Callable[[int], object]
     hopeful: np.ndarray | None = None
+    start: np.ndarray | None = None
     results: list[np.ndarray] = field(default_factory=list)
 
     def run(self) -> BatchResult:
@@ -188,14 +191,17 @@ class Batches:
         if self.hopeful is not None:
             alive[there] = self.hopeful[which]
         theta0 = np.zeros((self.layout.n_theta, self.size))
-        radius0 = np.ones(self.size)
+        radius0 = np.full(self.size, optimize.START_RADIUS)
+        if self.start is not None:
+            theta0[:] = self.start[:, None]
         if resume:
             so_far = Outcome(*self.results)
             theta0[:, there], radius0[there] = so_far.theta[:, which], so_far.radius[which]
         weights = None if self.weights is None else self._padded(self.weights, source)
         with jax.enable_x64(True), jax.default_device(device):
+            given = resume or self.start is not None
             out = self.program(
-                self._padded(self.y, source), weights, alive, theta0, radius0, resume, trips
+                self._padded(self.y, source), weights, alive, theta0, radius0, given, trips
             )
             host = Outcome(*(np.asarray(leaf)[..., : len(which)] for leaf in out))
         if resume:

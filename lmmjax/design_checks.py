@@ -214,7 +214,7 @@ def warn_shared_identifiers(
             rows[f"covariate {other}"] = np.asarray(column(data, other))
         for sex in sexes:
             split = rows.assign(sex=np.asarray(column(data, sex)))
-            both = split.groupby("group")["sex"].nunique() > 1
+            both = split.groupby("group")["sex"].nunique().to_numpy() > 1
             if both.mean() > 0.5 and not split.duplicated().any() and rows.duplicated().any():
                 warnings.warn(
                     f"{sex!r} differs within {int(both.sum())} of the {len(both)} levels of "

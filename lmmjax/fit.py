@@ -40,6 +40,7 @@ class FitOptions:
     progress: bool | None
     n_starts: int | None
     chunk_size: int | None
+    start: np.ndarray | None
     memory: float | None
     raise_on_missing: bool
 
@@ -249,7 +250,11 @@ def _run(
             "log_x_scale": jnp.asarray(np.log(np.abs(np.diag(x_transform)))[:, None]),
         }
     program = partial(fit_chunk, layout, options.reml, n_starts, min(block, size), arrays, scaling)
-    result = Batches(program, layout, values, weights, columns, size, advance, hopeful).run()
+    start = None
+    if options.start is not None:
+        start = options.start[model.order.theta] * unit
+    batches = Batches(program, layout, values, weights, columns, size, advance, hopeful, start)
+    result = batches.run()
     fits.record(columns if target is None else target, result, x_transform, unit, weight_size)
 
 

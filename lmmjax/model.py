@@ -15,6 +15,7 @@ import pandas as pd
 from . import deviance as _deviance
 from .crossproducts import shared_statistics
 from .design import Design, build_design
+from .errors import NonFiniteError, ShapeError
 from .expression.anndata_view import is_anndata
 from .fit import FitOptions, fit_responses
 from .prepare import Prepared, prepare, rotate_to_spectrum
@@ -155,6 +156,7 @@ class Model:
         allow_duplicate_responses: bool = False,
         na: Literal["fit", "raise"] = "fit",
         n_starts: int | None = None,
+        start: Any = None,
         chunk_size: int | None = None,
         memory: float | None = None,
         layer: str | None = None,
@@ -181,6 +183,9 @@ class Model:
         n_starts
             Points of the start grid from which the optimiser runs, the best result wins;
             default 1, or 3 if a term is vector-valued (such deviances have local minima).
+        start
+            (k,) theta, in the order of :attr:`theta_names`, from which every response starts
+            instead.
         chunk_size, memory
             Responses per compiled call, or bytes that working arrays may take; default
             automatic.
@@ -202,6 +207,7 @@ class Model:
             chunk_size=chunk_size,
             memory=memory,
             raise_on_missing=na == "raise",
+            start=self._checked_start(start),
         )
         return fit_responses(
             self,
@@ -211,6 +217,19 @@ class Model:
             allow_duplicate_responses=allow_duplicate_responses,
             layer=layer,
         )
+
+    def _checked_start(self, start: Any) -> np.ndarray | None:
+        if start is None:
+            return None
+        theta = np.atleast_1d(np.asarray(start, dtype=float))
+        if theta.shape != (self.layout.n_theta,):
+            raise ShapeError(
+                f"start has shape {theta.shape}; theta has {self.layout.n_theta} entries: "
+                f"{', '.join(self.theta_names) or 'none'}"
+            )
+        if not np.isfinite(theta).all():
+            raise NonFiniteError(f"start has an entry that is not finite: {theta.tolist()}")
+        return theta
 
     def deviance(self, theta: Any, y: Any, reml: bool = True) -> jax.Array:
         """Profiled objective of one response at theta, with all constants, as lme4's.

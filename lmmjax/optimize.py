@@ -174,15 +174,11 @@ def minimise(
     """
     batch = start.shape[-1]
     # a block makes the first evaluation too: the program holds one copy of it
-    shape = jax.eval_shape(lambda theta: _point(layout, reml, stats, theta), start)
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    worst = nothing.evaluation._replace(value=jnp.full(batch, jnp.inf))
-    lanes = Lanes(
-        nothing._replace(evaluation=worst),
-        Move(start, jnp.zeros(batch), jnp.zeros(batch), jnp.zeros(batch, dtype=bool)),
+    lanes = blank_lanes(layout, batch)
+    lanes = lanes._replace(
+        move=lanes.move._replace(theta=start),
         radius=jnp.broadcast_to(radius, (batch,)),
         active=alive,
-        n_iter=jnp.full(batch, -1, dtype=jnp.int32),
     )
     if batch <= block:
         lanes = _advance(layout, reml, stats, size, lanes, max_iter + 1)
@@ -212,6 +208,25 @@ def minimise(
         (lanes, 0),
     )
     return lanes._replace(n_iter=jnp.maximum(lanes.n_iter, 0))
+
+
+def blank_lanes(layout: Layout, batch: int) -> Lanes:
+    """Lanes that have not been evaluated: zeros, an infinite value, -1 iterations."""
+    k, p, none = layout.n_theta, layout.p, jnp.zeros(batch)
+    evaluation = Evaluation(
+        value=none + jnp.inf,
+        rss=none,
+        logdet_x=none,
+        fixed=jnp.zeros((p, batch)),
+        fixed_cov=jnp.zeros((p, p, batch)),
+        dense_u=jnp.zeros((0, batch)),
+        gradient=jnp.zeros((k, batch)),
+        hessian=jnp.zeros((k, k, batch)),
+    )
+    theta = jnp.zeros((k, batch))
+    idle = jnp.zeros(batch, dtype=bool)
+    count = jnp.full(batch, -1, dtype=jnp.int32)
+    return Lanes(Point(theta, evaluation), Move(theta, none, none, idle), none, idle, count)
 
 
 def _active_first(active: Array) -> Array:

@@ -91,7 +91,8 @@ def fit_chunk(
             lanes = run(starts[:, 0])
         else:
             # a resumed lane has one start only: the loop ends after it
-            lanes = _best_of(run, starts, jnp.where(resume, 1, n_starts))
+            nothing = optimize.blank_lanes(layout, batch)
+            lanes = _best_of(run, starts, jnp.where(resume, 1, n_starts), nothing)
         point = lanes.point
         result = point.evaluation
         assert result.gradient is not None and result.hessian is not None
@@ -134,12 +135,13 @@ def fit_chunk(
     )
 
 
-def _best_of(run: Callable[[Array], optimize.Lanes], starts: Array, count: Array) -> optimize.Lanes:
+def _best_of(
+    run: Callable[[Array], optimize.Lanes],
+    starts: Array,
+    count: Array,
+    nothing: optimize.Lanes,
+) -> optimize.Lanes:
     """Lanes of the best among the first ``count`` starts (k, n_starts, B)."""
-
-    shape = jax.eval_shape(run, starts[:, 0])
-    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
-    worst = none.point.evaluation._replace(value=none.point.evaluation.value + jnp.inf)
 
     def better(index, best):
         lanes = run(jax.lax.dynamic_index_in_dim(starts, index, 1, keepdims=False))
@@ -148,6 +150,4 @@ def _best_of(run: Callable[[Array], optimize.Lanes], starts: Array, count: Array
         wins = value - old < -1e-9 * (1.0 + jnp.abs(value))
         return jax.tree.map(lambda a, b: jnp.where(wins | (index == 0), a, b), lanes, best)
 
-    return jax.lax.fori_loop(
-        0, count, better, none._replace(point=none.point._replace(evaluation=worst))
-    )
+    return jax.lax.fori_loop(0, count, better, nothing)

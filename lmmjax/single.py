@@ -30,6 +30,7 @@ def lmer(
     na: str = "drop",
     contrasts: Mapping[str, Any] | None = None,
     rank_deficient: str = "drop",
+    start: Any = None,
 ) -> LmmFit:
     """Fit a linear mixed model to one response.
 
@@ -50,6 +51,8 @@ def lmer(
         Coding of factors by column name.
     rank_deficient
         ``"drop"`` linearly dependent fixed effects (said in a warning), or ``"error"``.
+    start
+        theta (k,) to start from instead of the automatic starts, as lme4's.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def lmer(
     response = pd.Series(design.response, index=design.observations, name=design.response_name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)  # of a batch of one: an error, or said below
-        fits = model.fit(response, reml=reml, weights=used, progress=False)
+        fits = model.fit(response, reml=reml, weights=used, progress=False, start=start)
     fit = LmmFit(fits, 0)
     check_single(fit.status, str(fit.response))
     if not fit.converged:

@@ -253,3 +253,24 @@ def test_boundary_is_not_an_error(sleepstudy):
     fit = lmmjax.lmer(f"{name} ~ 1 + (1 | Batch)", data)
     assert fit.singular and fit.converged and fit.theta[0] == 0.0
     assert (fit.ranef()["Batch"] == 0).all(axis=None)
+
+
+def test_a_start_leads_to_the_same_optimum() -> None:
+    data = lmmjax.datasets.load_sleepstudy()
+    formula = "Reaction ~ Days + (Days | Subject)"
+    automatic = lmmjax.lmer(formula, data)
+    given = lmmjax.lmer(formula, data, start=[1.0, 0.0, 1.0])
+    assert given.objective == pytest.approx(automatic.objective, rel=1e-12)
+    at_optimum = lmmjax.lmer(formula, data, start=automatic.theta)
+    assert at_optimum.fits.n_iter.iloc[0] <= 1
+    np.testing.assert_allclose(at_optimum.theta, automatic.theta, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [([1.0], "start has shape .1,.; theta has 3 entries: Subject"), ([1, np.nan, 1], "not finite")],
+)
+def test_bad_starts(start: list, message: str) -> None:
+    with pytest.raises(lmmjax.errors.LmmError, match=message):
+        lmmjax.lmer("Reaction ~ Days + (Days | Subject)", lmmjax.datasets.load_sleepstudy(),
+                    start=start)  # fmt: skip
