@@ -30,6 +30,8 @@ FIRST_TRIPS_VECTOR = 7
 MORE_TRIPS = 25
 MAX_ITER = 200
 BLOCKS_PER_CHUNK = 4
+#: Systems of this many columns fill the cores one at a time.
+ONE_BY_ONE = 256
 
 
 def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float | None) -> int:
@@ -39,6 +41,8 @@ def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     more than a share of ``memory`` bytes.
     """
     k, m = layout.n_theta, layout.m
+    if layout.n_dense >= ONE_BY_ONE:
+        return 1
     doubles = per_response_doubles + (6 + 3 * k) * m * m + 2 * n + 4 * k * k
     if jax.default_backend() == "cpu":
         budget, low, high = 4e6, 32, 256

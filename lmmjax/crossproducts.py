@@ -6,12 +6,15 @@ Responses with weights or missing values of their own are the matter of
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from .prepare import SharedArrays
+from .sparse import SparseArrays, sparse_statistics
 from .statistics import Blocked, Compressed, Statistics
 from .structure import Layout, triangle
 
@@ -36,20 +39,25 @@ def _rank_one_sum(left: Array, right: Array) -> Array:
     )
 
 
-def shared_statistics(
-    layout: Layout, arrays: SharedArrays, y: Array
-) -> tuple[Statistics, Array, Array, Array]:
-    """Statistics of responses y (n, B) that share all observations and weights.
+class Reduced(NamedTuple):
+    """Responses with the fixed effects taken out, at unit mean square.
 
-    Returns
-    -------
-    statistics, fixed, log_scale, residual_ratio
-        ``fixed`` (p, B): least-squares coefficients in the basis, taken out of y before any
-        cross-product; ``log_scale`` (B,): log of the factor that brought the residuals to
-        unit mean square; ``residual_ratio`` (B,): root mean square of the residuals relative
-        to the response, zero if that is rounding.
+    ``y`` (n, B); ``fixed`` (p, B): least-squares coefficients in the basis, taken out of y
+    before any cross-product; ``log_scale`` (B,): log of the factor that brought the residuals
+    to unit mean square; ``residual_ratio`` (B,): root mean square of the residuals relative
+    to the response, zero if that is rounding; ``size`` (B,): what ``y`` is still to be divided
+    by.
     """
-    n = y.shape[0]
+
+    y: Array
+    size: Array
+    fixed: Array
+    log_scale: Array
+    residual_ratio: Array
+
+
+def reduce_responses(arrays: SharedArrays | SparseArrays, y: Array) -> Reduced:
+    """Scale, centre and project responses y (n, B) that share all observations and weights."""
     largest = jnp.max(jnp.abs(y), axis=0, initial=0.0)
     peak = power_of_two(largest)
     top = largest / peak
@@ -58,7 +66,7 @@ def shared_statistics(
     constant = arrays.constant[:, None]
     centre = jnp.where(jnp.any(constant != 0), y[:1], 0.0)
     y = (y - centre) * arrays.root_weight[:, None]
-    if arrays.rotate is not None:
+    if isinstance(arrays, SharedArrays) and arrays.rotate is not None:
         y = arrays.rotate @ y
     fixed = constant * centre
     for _ in range(2):  # the second pass removes what rounding left in the first
@@ -70,29 +78,48 @@ def shared_statistics(
     size = jnp.where(size > 0, size, 1.0)
     fixed = fixed / size
     log_scale = jnp.log(peak) + jnp.log(size)
-    m, q = layout.m, layout.q
+    return Reduced(y, size, fixed, log_scale, ratio)
+
+
+def shared_statistics(
+    layout: Layout, arrays: SharedArrays | SparseArrays, y: Array
+) -> tuple[Statistics, Array, Array, Array]:
+    """Statistics of responses y (n, B) that share all observations and weights.
+
+    Returns
+    -------
+    statistics, fixed, log_scale, residual_ratio
+        The last three as in :class:`Reduced`.
+    """
+    reduced = reduce_responses(arrays, y)
     common = {
-        "n": jnp.full((1,), float(n)),
+        "n": jnp.full((1,), float(y.shape[0])),
         "rank": jnp.full((1,), float(layout.p)),
         "log_weights": arrays.log_weights[None],
         "kept": None,
     }
+    if isinstance(arrays, SparseArrays):
+        statistics = sparse_statistics(layout, arrays, reduced.y, reduced.size, common)
+    else:
+        statistics = _dense_statistics(layout, arrays, reduced.y, reduced.size, common)
+    return statistics, reduced.fixed, reduced.log_scale, reduced.residual_ratio
+
+
+def _dense_statistics(
+    layout: Layout, arrays: SharedArrays, y: Array, size: Array, common: dict[str, Any]
+) -> Compressed | Blocked:
+    n, m, q = y.shape[0], layout.m, layout.q
     if not q:
-        return (
-            Compressed(
-                arrays.within_rr[..., None],
-                arrays.within_r @ y / size,
-                jnp.sum(y * y, axis=0) / size**2,
-                jnp.zeros((0, 0, 0, 1)),
-                jnp.zeros((0, 1)),
-                jnp.zeros((0, m, m, 1)),
-                jnp.zeros((0, m, y.shape[1])),
-                jnp.zeros((0, y.shape[1])),
-                **common,
-            ),
-            fixed,
-            log_scale,
-            ratio,
+        return Compressed(
+            arrays.within_rr[..., None],
+            arrays.within_r @ y / size,
+            jnp.sum(y * y, axis=0) / size**2,
+            jnp.zeros((0, 0, 0, 1)),
+            jnp.zeros((0, 1)),
+            jnp.zeros((0, m, m, 1)),
+            jnp.zeros((0, m, y.shape[1])),
+            jnp.zeros((0, y.shape[1])),
+            **common,
         )
     # where positions are padded, the rotation is zero
     positions = jnp.minimum(arrays.positions, n - 1)
@@ -114,19 +141,14 @@ def shared_statistics(
     within_ry, within_yy = arrays.within_r @ y / size, jnp.sum(y * y, axis=0) / size**2
     rotated_y = rotated_y / size
     if arrays.between_rr.shape[0] == 0:
-        return (
-            Blocked(
-                arrays.within_rr[..., None],
-                within_ry,
-                within_yy,
-                arrays.root[..., None],
-                arrays.rotated_r[..., None],
-                rotated_y,
-                **common,
-            ),
-            fixed,
-            log_scale,
-            ratio,
+        return Blocked(
+            arrays.within_rr[..., None],
+            within_ry,
+            within_yy,
+            arrays.root[..., None],
+            arrays.rotated_r[..., None],
+            rotated_y,
+            **common,
         )
     classes = arrays.count.shape[0]
     member = (arrays.class_of[None] == jnp.arange(classes)[:, None]).astype(y.dtype)  # (D, L)
@@ -141,7 +163,7 @@ def shared_statistics(
             yy = 2.0 * yy
         between_ry.append(ry.reshape(classes, m, y.shape[1]))
         between_yy.append(yy)
-    stats = Compressed(
+    return Compressed(
         arrays.within_rr[..., None],
         within_ry,
         within_yy,
@@ -152,4 +174,3 @@ def shared_statistics(
         jnp.stack(between_yy, axis=1).reshape(-1, y.shape[1]),
         **common,
     )
-    return stats, fixed, log_scale, ratio

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from . import covariance, linalg
 from .elimination import triangle_weights
-from .statistics import between_times, contract, level_count
+from .statistics import between_image, between_times, contract, level_count
 from .structure import Layout, triangle
 
 Array = jax.Array
@@ -55,18 +55,32 @@ def _symmetric(entries: Array, q: int) -> Array:
 
 def psi_times(layout: Layout, theta: Array, rows: Array) -> Array:
     """Psi of the dense terms times (n_dense, ..., B) rows."""
+    return _by_dense_term(covariance.psi, layout, theta, rows)
+
+
+def lambda_times(layout: Layout, theta: Array, rows: Array) -> Array:
+    """Lambda' of the dense terms times (n_dense, ..., B) rows."""
+
+    def transposed(theta, q):
+        return jnp.swapaxes(covariance.factor(theta, q), 0, 1)
+
+    return _by_dense_term(transposed, layout, theta, rows)
+
+
+def _by_dense_term(matrix_of, layout: Layout, theta: Array, rows: Array) -> Array:
+    """The block-diagonal matrix of each dense term's ``matrix_of(theta, q)`` times rows."""
     out = []
     start = 0
     n_eliminated = len(layout.eliminated)
     for (q, levels), part in zip(layout.dense, layout.theta_slices[n_eliminated:], strict=True):
         block = rows[start : start + q * levels]
-        psi = covariance.psi(theta[part], q)
+        matrix = matrix_of(theta[part], q)
         if q == 1:
-            out.append(psi[0, 0] * block)
+            out.append(matrix[0, 0] * block)
         else:
             block = block.reshape(levels, q, *block.shape[1:])
-            psi = psi.reshape(q, q, *[1] * (block.ndim - 3), psi.shape[-1])
-            new = [sum(psi[i, j] * block[:, j] for j in range(q)) for i in range(q)]
+            matrix = matrix.reshape(q, q, *[1] * (block.ndim - 3), matrix.shape[-1])
+            new = [sum(matrix[i, j] * block[:, j] for j in range(q)) for i in range(q)]
             out.append(jnp.stack(new, axis=1).reshape(q * levels, *block.shape[2:]))
         start += q * levels
     return jnp.concatenate(out) if out else rows
@@ -193,7 +207,7 @@ def _eliminated_derivatives(
             d_inverse = d_inverse + jnp.swapaxes(d_inverse, 0, 1)
         weights = triangle_weights(d_inverse)
         moved_t = between_times(stats, weights, t_log)
-        moved_w = jnp.sum(weights[:, :, None] * parts.image, axis=(0, 1))
+        moved_w = between_image(stats, weights, parts.image)
         moved.append((moved_t, times_gamma(moved_t), gamma(moved_w),
                       jnp.sum(t_p * moved_w[:, None], axis=0)))  # fmt: skip
     for a in range(n_elim):

@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from . import covariance, linalg
 from .derivatives import psi_derivatives
 from .elimination import eliminate, triangle_weights
-from .statistics import Statistics, combine
+from .sparse import absorb_at_once
+from .statistics import Sparse, Statistics, combine
 from .structure import Layout
 
 Array = jax.Array
@@ -69,7 +70,10 @@ def evaluate(
         rr, ry, yy = combine(stats, triangle_weights(eliminated.inverse), True)
         logdet = eliminated.logdet
     if n_dense:
-        rr, ry, yy, part = linalg.absorb(theta, layout.absorb_steps, rr, ry, yy)
+        if isinstance(stats, Sparse):
+            rr, ry, yy, part = absorb_at_once(layout, theta, rr, ry, yy)
+        else:
+            rr, ry, yy, part = linalg.absorb(theta, layout.absorb_steps, rr, ry, yy)
         logdet = logdet + part
     k_ml = rr[:n_dense, :n_dense]
     rr, ry, yy, logdet_x = linalg.sweep(n_dense, rr, ry, yy, stats.kept)

@@ -21,6 +21,7 @@ import pandas as pd
 from .batch import Batches, block_size, chunk_size, padded_size
 from .errors import FitWarning, NonFiniteError, ResponseError
 from .expression.align import align_expression, align_weights
+from .prepare import SharedArrays
 from .program import fit_chunk
 from .results import FitBatch
 from .status import Status, names_of
@@ -157,15 +158,20 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
         weights = weights / weight_size
     if spectral and model.layout.term_sizes != (1,):
         raise ValueError("path='spectral' needs exactly one random-effects term, a scalar one")
+    layout = model.layout
+    if options.path == "sparse" and not (layout.q and layout.n_dense):
+        raise ValueError("path='sparse' needs random effects of two grouping factors")
     limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
-    if weights is None and limit is None and not spectral:
+    if weights is None and options.path == "auto":
         prepared = model.prepared
     elif limit is None:
-        prepared = model._prepare(weights, spectral=spectral)
+        sparse = True if options.path == "sparse" else None
+        prepared = model._prepare(weights, spectral=spectral, sparse=sparse)
     else:
-        prepared = model._prepare(weights, max_classes=limit, spectral=spectral)
-    layout = model.layout
-    classes = prepared.arrays.between_rr.shape[0]
+        prepared = model._prepare(weights, max_classes=limit, sparse=False)
+    classes = 0
+    if isinstance(prepared.arrays, SharedArrays):
+        classes = prepared.arrays.between_rr.shape[0]
     doubles = (1 + classes) * layout.m if classes else fits.model_levels * layout.q * 2
     _run(
         model,

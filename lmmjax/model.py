@@ -18,12 +18,13 @@ from .design import Design, build_design
 from .errors import NonFiniteError, ShapeError
 from .expression.anndata_view import is_anndata
 from .fit import FitOptions, fit_responses
-from .prepare import Prepared, prepare, rotate_to_spectrum
+from .prepare import Prepared, SharedArrays, prepare, rotate_to_spectrum
 from .results import FitBatch
+from .sparse import prepare_sparse, worth_it
 from .structure import Layout, choose_eliminated, triangle
 from .weighted import WeightedArrays, prepare_weighted
 
-Path = Literal["auto", "compressed", "blocked", "spectral", "weighted"]
+Path = Literal["auto", "compressed", "blocked", "sparse", "spectral", "weighted"]
 
 #: Most classes of levels (distinct within-level cross-products) that are summed beforehand.
 MAX_CLASSES = 64
@@ -280,9 +281,22 @@ class Model:
         """Unweighted shared path."""
         return self._prepare(None)
 
+    @cached_property
+    def many_columns(self) -> bool:
+        """Whether the shared path keeps cross-products of the dense columns sparsely."""
+        return worth_it(self.layout, self._codes, self._levels)
+
     def _prepare(
-        self, weights: np.ndarray | None, max_classes: int = MAX_CLASSES, spectral: bool = False
+        self,
+        weights: np.ndarray | None,
+        max_classes: int = MAX_CLASSES,
+        spectral: bool = False,
+        sparse: bool | None = None,
     ) -> Prepared:
+        if sparse or (sparse is None and not spectral and self.many_columns):
+            return prepare_sparse(
+                self.layout, self.design.X, self._z, self._codes, self._levels, weights
+            )
         make = partial(
             prepare,
             self.layout,
@@ -331,8 +345,12 @@ def explain(model: Model, path: Path) -> str:
     first = design.terms[model.order.engine_terms[0]]
     chosen = path
     if path == "auto":
-        chosen = "compressed" if model.prepared.compressed else "blocked"
-    classes = len(model.prepared.arrays.count)
+        if model.many_columns:
+            chosen = "sparse"
+        else:
+            chosen = "compressed" if model.prepared.compressed else "blocked"
+    arrays = model.prepared.arrays
+    classes = len(arrays.count) if isinstance(arrays, SharedArrays) else first.n_levels
     system = f"reduced system of {layout.n_dense} random and {layout.p} fixed columns"
     reasons = {
         "compressed": (
@@ -342,6 +360,11 @@ def explain(model: Model, path: Path) -> str:
         "blocked": (
             f"blocked elimination: the {first.n_levels} levels of {first.group} have {classes} "
             f"distinct cross-products, too many to sum beforehand; {system}"
+        ),
+        "sparse": (
+            f"sparse blocked elimination of the {first.n_levels} levels of {first.group}: of the "
+            f"{layout.n_dense} other random columns few meet in a level, only those are kept; "
+            f"{system}"
         ),
         "spectral": (
             f"spectral: one eigendecomposition of the covariance of {first.group}; {system}"

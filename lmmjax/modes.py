@@ -10,7 +10,6 @@ computed from the same statistics as the deviance, for all responses by one comp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -19,12 +18,13 @@ import numpy as np
 import pandas as pd
 
 from . import batch, covariance
+from .compiled import compiled
 from .crossproducts import shared_statistics
 from .derivatives import psi_times
 from .deviance import evaluate
 from .elimination import eliminate
 from .prepare import SharedArrays
-from .statistics import Blocked
+from .statistics import Blocked, Sparse, level_images
 from .status import USABLE
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
@@ -53,7 +53,7 @@ class Modes:
     linear: np.ndarray
 
 
-@partial(jax.jit, static_argnames=("layout",))
+@compiled("layout")
 def modes_chunk(
     layout: Layout,
     arrays: SharedArrays | WeightedArrays,
@@ -81,13 +81,9 @@ def modes_chunk(
     dense = psi_times(layout, theta, result.dense_u)
     if not layout.q:
         return jnp.zeros((0, 0, y.shape[1])), dense * scale, linear
-    assert isinstance(stats, Blocked)
+    assert isinstance(stats, Blocked | Sparse)
     w = jnp.concatenate([-dense, -result.fixed])
-    if stats.rotated_r.shape[-1] == 1:
-        shadow = stats.rotated_r[..., 0] @ w
-    else:
-        shadow = jnp.einsum("lqmb,mb->lqb", stats.rotated_r, w)
-    left = stats.rotated_y + shadow
+    left = stats.rotated_y + level_images(stats, w)
     hr = eliminate(layout, stats, theta).root_inverse  # (q, q, L, B)
     psi = covariance.eliminated_psi(layout, theta)
     q = layout.q

@@ -58,7 +58,7 @@ class Prepared:
     """
 
     layout: Layout
-    arrays: SharedArrays
+    arrays: Any  # SharedArrays, or SparseArrays
     x_transform: np.ndarray
     z_scale: tuple[np.ndarray, ...]
     compressed: bool
@@ -97,7 +97,7 @@ def centre_columns(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centred, shift
 
 
-def _orthonormal(x: np.ndarray, root_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def orthonormal_basis(x: np.ndarray, root_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """QR with positive diagonal of sqrt(w) X: basis (n, p) and its transform (p, p)."""
     if x.shape[1] == 0:
         return x, np.zeros((0, 0))
@@ -137,7 +137,7 @@ def prepare(
     """
     n = x.shape[0]
     root_weight = np.ones(n) if weights is None else np.sqrt(weights)
-    basis, x_transform = orthonormal or _orthonormal(x, root_weight)
+    basis, x_transform = orthonormal or orthonormal_basis(x, root_weight)
     z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
     z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
     n_elim = len(layout.eliminated)
@@ -150,7 +150,7 @@ def prepare(
     if n_elim:
         ze, code, levels = np.concatenate(z[:n_elim], axis=1), codes[0], n_levels[0]
         positions = level_positions(code, levels)
-        row_rotation, root = _rotate_levels(ze, positions)
+        row_rotation, root = rotate_levels(ze, positions)
         padded = np.concatenate([row_rotation, np.zeros((1, q))])
         rotation = padded[positions]
         a_padded = np.concatenate([a, np.zeros((1, m))])
@@ -195,7 +195,7 @@ def prepare(
         count=count.astype(float),
         between_rr=between_rr,
         log_weights=np.asarray(log_weights),
-        constant=_constant(basis, root_weight),
+        constant=constant_in_basis(basis, root_weight),
     )
     return Prepared(layout, arrays, x_transform, z_scale, compressed)
 
@@ -223,7 +223,7 @@ def rotate_to_spectrum(
     kernel = indicator @ (indicator.T if relationship is None else relationship @ indicator.T)
     d, u = np.linalg.eigh(kernel)
     d = np.where(d > 1e-12 * d[-1], d, 0.0)
-    basis, x_transform = _orthonormal(x, root_weight)
+    basis, x_transform = orthonormal_basis(x, root_weight)
     rotated = prepare(
         layout,
         basis,
@@ -236,14 +236,14 @@ def rotate_to_spectrum(
     )
     arrays = rotated.arrays._replace(
         root_weight=root_weight,
-        constant=_constant(basis, root_weight),
+        constant=constant_in_basis(basis, root_weight),
         log_weights=np.asarray(2.0 * np.sum(np.log(root_weight))),
         rotate=np.ascontiguousarray(u.T),
     )
     return replace(rotated, arrays=arrays)
 
 
-def _constant(basis: np.ndarray, root_weight: np.ndarray) -> np.ndarray:
+def constant_in_basis(basis: np.ndarray, root_weight: np.ndarray) -> np.ndarray:
     """Coefficients (p,) of a constant response in the basis; zero if X does not hold one."""
     part = basis.T @ root_weight
     rest = root_weight - basis @ part
@@ -259,7 +259,7 @@ def indicator_columns(z: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarr
     return out.reshape(n, levels * q)
 
 
-def _rotate_levels(z: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def rotate_levels(z: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per level Z_l = Q_l R_l: rows of Q_l (n, q) by observation and R_l (L, q, q).
 
     Rank-deficient levels get zero columns in Q_l, so that Q_l Q_l' projects on the range.

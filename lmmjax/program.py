@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from . import covariance, deviance, linalg, optimize
+from .compiled import compiled
 from .crossproducts import shared_statistics
 from .prepare import Leaf, SharedArrays
 from .start import choose_start
@@ -44,7 +45,7 @@ class Outcome(NamedTuple):
     n_iter: Leaf
 
 
-@partial(jax.jit, static_argnames=("layout", "reml", "n_starts", "block"))
+@compiled("layout", "reml", "n_starts", "block")
 def fit_chunk(
     layout: Layout,
     reml: bool,

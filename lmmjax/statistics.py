@@ -8,7 +8,8 @@ factor with relative covariance Psi leaves the reduced system
 where, within level l, Z_l = Q_l R_l, At_l = Q_l' A, and W collects the cross-products of
 what is left of A within levels.  Every summand is positive semi-definite, so nothing cancels,
 however large Psi.  Levels with equal R_l share their inverse and are summed beforehand
-(:class:`Compressed`); otherwise the At_l are kept (:class:`Blocked`).
+(:class:`Compressed`); otherwise the At_l are kept (:class:`Blocked`), where A has very many
+columns only their entries that are not zero (:class:`Sparse`).
 
 Arrays have the response axis last; that axis has length 1 where responses share the value.
 """
@@ -65,7 +66,33 @@ class Blocked(NamedTuple):
     kept: Array | None
 
 
-Statistics = Compressed | Blocked
+class Sparse(NamedTuple):
+    """Level by level, of the rows of At_l only what is not zero: for many dense columns.
+
+    ``entry_*`` (E, .): level, column and the q entries of At_l that stand there.  ``pair_*``
+    (N, .): for every two columns that meet in a level, row >= column, the entries of At' At,
+    one per entry a of the lower triangle of the level's q x q inverse.
+    """
+
+    within_rr: Array
+    within_ry: Array
+    within_yy: Array
+    root: Array
+    entry_level: Array
+    entry_column: Array
+    entry_value: Array
+    pair_level: Array
+    pair_row: Array
+    pair_column: Array
+    pair_value: Array
+    rotated_y: Array
+    n: Array
+    rank: Array
+    log_weights: Array
+    kept: Array | None
+
+
+Statistics = Compressed | Blocked | Sparse
 
 
 def level_count(stats: Statistics) -> Array:
@@ -93,6 +120,8 @@ def combine(stats: Statistics, weights: Array, include_within: bool) -> tuple[Ar
 
     ``weights`` (D, a, batch) are lower triangles of symmetric q x q matrices, one per class.
     """
+    if isinstance(stats, Sparse):
+        return _combine_sparse(stats, weights, include_within)
     classes, entries = weights.shape[:2]
     m = stats.within_rr.shape[0]
     batch = weights.shape[-1]
@@ -134,16 +163,86 @@ def combine(stats: Statistics, weights: Array, include_within: bool) -> tuple[Ar
     return lax.fori_loop(0, classes, add_level, start)
 
 
+def _combine_sparse(
+    stats: Sparse, weights: Array, include_within: bool
+) -> tuple[Array, Array, Array]:
+    q, m = stats.root.shape[1], stats.within_rr.shape[0]
+    at_pair = weights[stats.pair_level[:, 0]]  # (N, a, B)
+    lower = jnp.zeros((m, m, weights.shape[-1]))
+    lower = lower.at[stats.pair_row[:, 0], stats.pair_column[:, 0]].add(
+        jnp.sum(at_pair * stats.pair_value, axis=1)
+    )
+    diagonal = jnp.eye(m)[:, :, None] * lower
+    rr = lower + jnp.swapaxes(lower, 0, 1) - diagonal
+    y = stats.rotated_y
+    ry = _into_columns(stats, _weighted(weights, y, q))
+    yy = jnp.zeros_like(stats.within_yy)
+    for a, (i, j) in enumerate(triangle(q)):
+        yy = yy + (1.0 if i == j else 2.0) * jnp.sum(weights[:, a] * y[:, i] * y[:, j], axis=0)
+    if include_within:
+        return rr + stats.within_rr, ry + stats.within_ry, yy + stats.within_yy
+    return rr, ry, yy
+
+
+def _weighted(weights: Array, rows: Array, q: int) -> Array:
+    """The symmetric q x q matrices with lower triangles ``weights`` times (L, q, B) rows."""
+    out = [jnp.zeros_like(rows[:, 0])] * q
+    for a, (i, j) in enumerate(triangle(q)):
+        out[i] = out[i] + weights[:, a] * rows[:, j]
+        if i != j:
+            out[j] = out[j] + weights[:, a] * rows[:, i]
+    return jnp.stack(out, axis=1)
+
+
+def _into_columns(stats: Sparse, rows: Array) -> Array:
+    """sum_l At_l' rows_l: (m, B) from (L, q, B)."""
+    terms = jnp.sum(stats.entry_value * rows[stats.entry_level[:, 0]], axis=1)
+    out = jnp.zeros((stats.within_rr.shape[0], rows.shape[-1]))
+    return out.at[stats.entry_column[:, 0]].add(terms)
+
+
+def level_images(stats: Blocked | Sparse, w: Array) -> Array:
+    """At_l w for every level: (L, q, B), without the response's column."""
+    if isinstance(stats, Sparse):
+        terms = stats.entry_value * w[stats.entry_column[:, 0]][:, None]
+        out = jnp.zeros((stats.root.shape[0], *terms.shape[1:]))
+        return out.at[stats.entry_level[:, 0]].add(terms)
+    if stats.rotated_r.shape[-1] == 1:
+        return stats.rotated_r[..., 0] @ w
+    return jnp.einsum("lqmb,mb->lqb", stats.rotated_r, w)
+
+
 class Contracted(NamedTuple):
     """Contractions of every between-level matrix S (symmetrised over its entry a).
 
     ``trace`` (D, a, B): tr(inner S_rr); ``quad`` (D, a, B): [w; 1]' S [w; 1]; ``image``
-    (D, a, m, B): S [w; 1] without its last row.
+    (D, a, m, B): S [w; 1] without its last row, or for :class:`Sparse` (L, q, B) what its
+    levels make of [w; 1] (see :func:`between_image`).
     """
 
     trace: Array
     quad: Array
     image: Array
+
+
+def between_image(stats: Statistics, weights: Array, image: Array) -> Array:
+    """(sum of weights S) [w; 1] without its last row, (m, B), from ``Contracted.image``."""
+    if isinstance(stats, Sparse):
+        return _into_columns(stats, _weighted(weights, image, stats.root.shape[1]))
+    return jnp.sum(weights[:, :, None] * image, axis=(0, 1))
+
+
+def _contract_sparse(stats: Sparse, inner: Array, w: Array) -> Contracted:
+    q, rows = stats.root.shape[1], inner.shape[0]
+    row, column = stats.pair_row[:, 0], stats.pair_column[:, 0]
+    double = jnp.where(row == column, 1.0, 2.0) * (row < rows)
+    met = inner[jnp.minimum(row, rows - 1), jnp.minimum(column, rows - 1)]
+    terms = stats.pair_value * (double[:, None] * met)[:, None]
+    trace = jnp.zeros((stats.root.shape[0], *terms.shape[1:]))
+    trace = trace.at[stats.pair_level[:, 0]].add(terms)
+    residual = level_images(stats, w) + stats.rotated_y
+    quad = [(1.0 if i == j else 2.0) * residual[:, i] * residual[:, j] for i, j in triangle(q)]
+    return Contracted(trace, jnp.stack(quad, axis=1), residual)
 
 
 def contract(stats: Statistics, inner: Array, w: Array) -> Contracted:
@@ -152,6 +251,8 @@ def contract(stats: Statistics, inner: Array, w: Array) -> Contracted:
     ``w`` (m, B) multiplies the first m columns, 1 the response.  Entries a off the diagonal
     stand for both triangles.
     """
+    if isinstance(stats, Sparse):
+        return _contract_sparse(stats, inner, w)
     q = stats.root.shape[1]
     pairs = triangle(q)
     rows = inner.shape[0]
@@ -203,4 +304,6 @@ def between_times(stats: Statistics, weights: Array, right: Array) -> Array:
         w = weights.reshape(total, 1, 1, -1)
         return sum((w[c] * each[c] for c in range(1, total)), w[0] * each[0])
     summed, _, _ = combine(stats, weights, False)
+    if isinstance(stats, Sparse):
+        return jnp.einsum("ijb,jkb->ikb", summed[:rows, :rows], right)
     return product(summed[:rows, :rows], right)

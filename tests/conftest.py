@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 import reference
 
 import lmmjax
+
+#: Compiled programs hold memory mappings, of which Linux grants a process 65,530.
+MAPPINGS_TOLERATED = 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def release_programs() -> Iterator[None]:
+    """Drop compiled programs between modules before their mappings run out."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and len(mappings.read_bytes().splitlines()) > MAPPINGS_TOLERATED:
+        jax.clear_caches()
+
 
 ReferenceLmer = Callable[[reference.ReferenceFit], lmmjax.LmmFit]
 

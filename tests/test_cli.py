@@ -300,8 +300,9 @@ def test_interruption_leaves_no_file(engine, data, capsys, monkeypatch):
 
 
 INTERRUPTED = """
-import sys, time, lmmjax
+import signal, sys, time, lmmjax
 from types import SimpleNamespace
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 def fit(*_, **__):
     print("fitting", flush=True)
     time.sleep(60)

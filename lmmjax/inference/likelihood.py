@@ -10,13 +10,14 @@ log|V|, r2, beta and its unit covariance C as functions of theta, the others fol
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmmjax.compiled import compiled
 from lmmjax.crossproducts import shared_statistics
 from lmmjax.deviance import evaluate
 from lmmjax.modes import common_weights, seen_cells
@@ -41,7 +42,7 @@ class Pieces(NamedTuple):
     unit_variance: Leaf
 
 
-@partial(jax.jit, static_argnames=("layout",))
+@compiled("layout")
 def _statistics(
     layout: Layout,
     arrays: SharedArrays | WeightedArrays,
@@ -54,7 +55,7 @@ def _statistics(
     return shared_statistics(layout, arrays, y)[:3]
 
 
-@partial(jax.jit, static_argnames=("layout",))
+@compiled("layout")
 def _pieces(
     layout: Layout,
     stats: Statistics,

@@ -1,0 +1,53 @@
+"""``jax.jit`` for programs of which a process may meet any number.
+
+Every structure of model is a program of its own, and on a CPU a program holds some hundred
+memory mappings.  Linux allows a process 65,530: a session that fits a few hundred different
+models would be ended by the compiler.  So only so many programs are kept; one that is needed
+again is compiled again, or comes from JAX's persistent cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import jax
+
+R = TypeVar("R")
+
+#: Programs kept per function; all go when one more is needed.
+PROGRAMS_KEPT = 48
+
+
+def compiled(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Decorator: ``jax.jit`` with the named arguments static and a bounded cache."""
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        program: Any = jax.jit(function, static_argnames=static)
+        kept: set[Hashable] = set()
+        lock = threading.Lock()
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> R:
+            signature = _signature(args, kwargs)
+            with lock:
+                if signature not in kept:
+                    if len(kept) >= PROGRAMS_KEPT:
+                        program.clear_cache()
+                        kept.clear()
+                    kept.add(signature)
+            return program(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def _signature(args: Any, kwargs: Any) -> Hashable:
+    """What decides whether calls share a program (or a little more: numbers by value)."""
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    return tree, tuple(
+        (leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else leaf for leaf in leaves
+    )
