@@ -20,7 +20,7 @@ import numpy as np
 
 from . import optimize
 from .program import Outcome
-from .structure import Layout
+from .structure import MANY_COLUMNS, Layout
 
 Device = Any  # jax.Device, which jax declares as a variable
 
@@ -30,8 +30,6 @@ FIRST_TRIPS_VECTOR = 7
 MORE_TRIPS = 25
 MAX_ITER = 200
 BLOCKS_PER_CHUNK = 4
-#: Systems of this many columns fill the cores one at a time.
-ONE_BY_ONE = 256
 
 
 def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float | None) -> int:
@@ -41,7 +39,7 @@ def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     more than a share of ``memory`` bytes.
     """
     k, m = layout.n_theta, layout.m
-    if layout.n_dense >= ONE_BY_ONE:
+    if layout.n_dense >= MANY_COLUMNS:  # one such system fills the cores
         return 1
     doubles = per_response_doubles + (6 + 3 * k) * m * m + 2 * n + 4 * k * k
     if jax.default_backend() == "cpu":
@@ -111,6 +109,8 @@ class Batches:
         Which columns are to be fitted; the others are carried along as idle lanes.
     start
         (k,) theta in engine order and units from which all responses start, or ``None``.
+    sigma
+        Residual standard deviation of each response, like ``columns``, where it is known.
     """
 
     program: Callable[..., Outcome]
@@ -122,6 +122,7 @@ class Batches:
     progress: Callable[[int], object]
     hopeful: np.ndarray | None = None
     start: np.ndarray | None = None
+    sigma: np.ndarray | None = None
     results: list[np.ndarray] = field(default_factory=list)
 
     def run(self) -> BatchResult:
@@ -202,10 +203,14 @@ class Batches:
             so_far = Outcome(*self.results)
             theta0[:, there], radius0[there] = so_far.theta[:, which], so_far.radius[which]
         weights = None if self.weights is None else self._padded(self.weights, source)
+        sigma = None
+        if self.sigma is not None:
+            sigma = np.ones(self.size)
+            sigma[there] = self.sigma[which]
         with jax.enable_x64(True), jax.default_device(device):
             given = resume or self.start is not None
             out = self.program(
-                self._padded(self.y, source), weights, alive, theta0, radius0, given, trips
+                self._padded(self.y, source), weights, alive, theta0, radius0, given, trips, sigma
             )
             host = Outcome(*(np.asarray(leaf)[..., : len(which)] for leaf in out))
         if resume:

@@ -41,10 +41,15 @@ def conditional_covariances(fits: FitBatch, index: int) -> list[np.ndarray]:
             blocks.append(full[:, part, part])
             start += size
     start = 0
-    for q, levels in layout.dense:
+    first = len(layout.eliminated)
+    for k, (q, levels) in zip(order[first:], layout.dense, strict=True):
         stop = start + q * levels
         square = solved.rest[start:stop, start:stop].reshape(levels, q, levels, q)
-        blocks.append(square[np.arange(levels), :, np.arange(levels), :])
+        root = fits.model.design.terms[k].root
+        if root is None:
+            blocks.append(square[np.arange(levels), :, np.arange(levels), :])
+        else:
+            blocks.append(np.einsum("la,aibj,lb->lij", root, square, root, optimize=True))
         start = stop
     out: list[np.ndarray] = [np.empty(0)] * len(blocks)
     variance = float(fits._sigma[index]) ** 2

@@ -162,8 +162,12 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
     bend = jnp.stack([jnp.stack([h_rss[key] for key in row]) for row in order])
     slope = jnp.stack(d_rss) / yy
     log_slope = jnp.stack(d_log)
-    gradient = log_slope + nu * slope
-    hessian = curvature + nu * (bend / yy - slope[:, None] * slope[None])
+    outer = slope[:, None] * slope[None]
+    if stats.variance is None:  # of nu log r2
+        gradient, hessian = log_slope + nu * slope, curvature + nu * (bend / yy - outer)
+    else:  # of r2 / sigma^2
+        size = yy / stats.variance
+        gradient, hessian = log_slope + size * slope, curvature + size * bend / yy
     return gradient, hessian, log_slope, curvature
 
 

@@ -15,7 +15,12 @@ import pandas as pd
 from lmmjax import design_checks as checking
 from lmmjax.design_columns import Factor, as_factor, column, interaction
 from lmmjax.design_encoding import Encoder
-from lmmjax.design_identifiability import CovarianceTerm, check_identifiable
+from lmmjax.design_identifiability import (
+    CovarianceTerm,
+    check_identifiable,
+    check_related_identifiable,
+)
+from lmmjax.design_relationship import relationship_roots
 from lmmjax.design_rows import (
     as_table,
     check_finite,
@@ -24,7 +29,7 @@ from lmmjax.design_rows import (
     complete_rows,
     no_response,
 )
-from lmmjax.errors import DesignError, FormulaError
+from lmmjax.errors import DesignError, DTypeError, FormulaError
 from lmmjax.formula import Bar, ParsedFormula, parse_formula
 from lmmjax.formula_contrasts import ContrastLike
 from lmmjax.formula_functions import columns_read
@@ -51,6 +56,8 @@ class RandomTerm:
         Model matrix of the left-hand side.
     bar : Bar
         The term as parsed.
+    root : ndarray, shape (n_levels, n_levels), or None
+        L of a known covariance L L' of the levels; None where they are independent.
     """
 
     group: str
@@ -60,6 +67,7 @@ class RandomTerm:
     codes: np.ndarray = field(repr=False)
     z: np.ndarray = field(repr=False)
     bar: Bar = field(repr=False)
+    root: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -80,6 +88,13 @@ class RandomTerm:
     def n_columns(self) -> int:
         """Number q of effects per group."""
         return len(self.columns)
+
+    @property
+    def relationship(self) -> pd.DataFrame | None:
+        """The known covariance of the levels, by label."""
+        if self.root is None:
+            return None
+        return pd.DataFrame(self.root @ self.root.T, list(self.levels), list(self.levels))
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,8 @@ class Design:
     n_dropped : int
         Rows left out because of missing values.
     spec : DesignSpec
+    sigma : float or None
+        The residual standard deviation, where it is known.
     """
 
     parsed: ParsedFormula
@@ -146,6 +163,7 @@ class Design:
     response_name: str | None
     n_dropped: int
     spec: DesignSpec = field(repr=False)
+    sigma: float | None = None
 
     @property
     def n(self) -> int:
@@ -157,6 +175,12 @@ class Design:
         """Number of independent fixed effects."""
         return self.X.shape[1]
 
+    @property
+    def relationships(self) -> dict[str, pd.DataFrame]:
+        """Known covariances by grouping factor, as ``relmat`` gives them."""
+        known = {term.group: term.relationship for term in self.terms}
+        return {group: table for group, table in known.items() if table is not None}
+
 
 def build_design(
     formula: str | ParsedFormula,
@@ -167,6 +191,8 @@ def build_design(
     contrasts: Mapping[str, ContrastLike] | None = None,
     response_values: bool = False,
     checks: bool = True,
+    sigma: float | None = None,
+    relmat: Mapping[str, Any] | None = None,
 ) -> Design:
     """Build the arrays of a model.
 
@@ -190,8 +216,12 @@ def build_design(
     response_values : bool
         Whether the left-hand side is a column to be read; otherwise it is ignored.
     checks : bool
-        False leaves out the checks for designs that do not identify the variance components
-        (only of use with a known residual variance).
+        False leaves out the checks for designs that do not identify the variance components.
+    sigma : float, optional
+        The residual standard deviation, if it is known.
+    relmat : mapping, optional
+        Known covariances of the levels of grouping factors, by name: see
+        :mod:`lmmjax.design_relationship`.
 
     Returns
     -------
@@ -235,11 +265,17 @@ def build_design(
         for bar in parsed.bars
     }
     n = len(used)
+    sigma = _checked_sigma(sigma)
+    roots = relationship_roots(relmat, groups)
     if checks:
-        checking.check_groups(groups, n)
+        checking.check_groups(groups, n, known_residual=sigma is not None, related=set(roots))
     fixed = encoder.learn(parsed.fixed_terms, used)
-    terms = [_random_term(bar, groups[bar.group_label], encoder, used, checks)
-             for bar in parsed.bars]  # fmt: skip
+    terms = [
+        _random_term(
+            bar, groups[bar.group_label], encoder, used, checks, sigma, roots.get(bar.group_label)
+        )
+        for bar in parsed.bars
+    ]
     independent = independent_columns(fixed.values)
     rank = int(independent.kept.sum())
     if checks and n <= rank:
@@ -248,9 +284,11 @@ def build_design(
         )
     checking.report_rank(fixed.names, independent.kept, rank_deficient)
     if checks:
-        check_identifiable(
-            [CovarianceTerm(t.label, t.group, t.codes, t.z, t.n_levels) for t in terms],
+        check = check_identifiable if not roots else check_related_identifiable
+        check(
+            [CovarianceTerm(t.label, t.group, t.codes, t.z, t.n_levels, t.root) for t in terms],
             independent.basis,
+            known_residual=sigma is not None,
         )
     checking.warn_numeric_labels(parsed, used)
     checking.warn_reused_labels(groups, parsed.bars)
@@ -271,15 +309,33 @@ def build_design(
         response_name=parsed.response,
         n_dropped=int((~kept).sum()),
         spec=DesignSpec(encoder, {name: f.levels for name, f in group_factors.items()}, used),
+        sigma=sigma,
     )
 
 
+def _checked_sigma(sigma: Any) -> float | None:
+    if sigma is None:
+        return None
+    if isinstance(sigma, bool) or not isinstance(sigma, int | float | np.number):
+        raise DTypeError(f"sigma is a number, the residual standard deviation, not {sigma!r}")
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise DesignError(f"sigma={sigma}: the residual standard deviation is positive and finite")
+    return float(sigma)
+
+
 def _random_term(
-    bar: Bar, factor: Factor, encoder: Encoder, used: pd.DataFrame, checks: bool
+    bar: Bar,
+    factor: Factor,
+    encoder: Encoder,
+    used: pd.DataFrame,
+    checks: bool,
+    sigma: float | None,
+    root: np.ndarray | None,
 ) -> RandomTerm:
     matrix = encoder.learn(bar.terms, used)
     if checks:
-        checking.check_term(bar, matrix.values, matrix.names, factor)
+        told_apart = sigma is not None or root is not None
+        checking.check_term(bar, matrix.values, matrix.names, factor, told_apart)
     return RandomTerm(
         group=bar.group_label,
         lhs=bar.lhs,
@@ -288,6 +344,7 @@ def _random_term(
         codes=factor.codes,
         z=matrix.values,
         bar=bar,
+        root=root,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -26,7 +26,12 @@ _IDENTIFIER = re.compile(
 )
 
 
-def check_groups(groups: Mapping[str, Factor], n: int) -> None:
+def check_groups(
+    groups: Mapping[str, Factor],
+    n: int,
+    known_residual: bool = False,
+    related: Collection[str] = (),
+) -> None:
     """Check the sizes of the grouping factors, and that no two are the same.
 
     Parameters
@@ -35,6 +40,10 @@ def check_groups(groups: Mapping[str, Factor], n: int) -> None:
         By name.
     n : int
         Number of observations.
+    known_residual : bool
+        Whether the residual variance is known: a level per observation is no problem then.
+    related : collection of str
+        Factors whose levels have a known covariance: it tells them from others and the residual.
 
     Raises
     ------
@@ -49,13 +58,13 @@ def check_groups(groups: Mapping[str, Factor], n: int) -> None:
                 f"the grouping factor {name!r} has one level; at least two are needed: "
                 "remove its random-effects term"
             )
-        if levels >= n:
+        if levels >= n and not known_residual and name not in related:
             raise DesignError(
                 f"the grouping factor {name!r} has as many levels ({levels}) as there are "
                 "observations, so its variance cannot be told from the residual variance"
             )
     for (name_a, a), (name_b, b) in combinations(groups.items(), 2):
-        if len(a.levels) != len(b.levels):
+        if len(a.levels) != len(b.levels) or name_a in related or name_b in related:
             continue
         pairs = np.unique(a.codes.astype(np.int64) * len(b.levels) + b.codes)
         if len(pairs) == len(a.levels):
@@ -65,8 +74,12 @@ def check_groups(groups: Mapping[str, Factor], n: int) -> None:
             )
 
 
-def check_term(bar: Bar, z: np.ndarray, names: Sequence[str], factor: Factor) -> None:
+def check_term(
+    bar: Bar, z: np.ndarray, names: Sequence[str], factor: Factor, told_apart: bool = False
+) -> None:
     """Check the columns left of one bar: none zero, none dependent, fewer effects than n.
+
+    ``told_apart``: something else tells many effects from the residuals.
 
     Raises
     ------
@@ -79,7 +92,7 @@ def check_term(bar: Bar, z: np.ndarray, names: Sequence[str], factor: Factor) ->
                 f"the column {name!r} of the random-effects term {bar.text} is zero in every "
                 "observation; remove it"
             )
-    if q * len(factor.levels) >= n:
+    if q * len(factor.levels) >= n and not told_apart:
         raise DesignError(
             f"the random-effects term {bar.text} has {q * len(factor.levels)} random effects "
             f"({q} columns, {len(factor.levels)} levels) for {n} observations; simplify it"

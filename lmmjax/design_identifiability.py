@@ -24,13 +24,17 @@ _DEPENDENT = 1e-8  # smallest eigenvalue of the scaled Gram matrix
 
 @dataclass(frozen=True)
 class CovarianceTerm:
-    """One random-effects term: its label, grouping factor, group codes (n,) and columns (n, q)."""
+    """One random-effects term: its label, grouping factor, group codes (n,) and columns (n, q).
+
+    ``root`` (levels, levels): of a known covariance of the levels.
+    """
 
     label: str
     group: str
     codes: np.ndarray
     z: np.ndarray
     n_levels: int
+    root: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class _Cells:
     sums: np.ndarray  # (q1, q2, cells)
 
 
-def check_identifiable(terms: Sequence[CovarianceTerm], basis: np.ndarray) -> None:
+def check_identifiable(
+    terms: Sequence[CovarianceTerm], basis: np.ndarray, known_residual: bool = False
+) -> None:
     """Check that no variance component vanishes within X, or equals others combined.
 
     Parameters
@@ -50,6 +56,8 @@ def check_identifiable(terms: Sequence[CovarianceTerm], basis: np.ndarray) -> No
     terms : sequence of CovarianceTerm
     basis : ndarray, shape (n, rank)
         Orthonormal basis of the fixed effects.
+    known_residual : bool
+        The residual variance is known, and need not be told from the others.
 
     Raises
     ------
@@ -84,7 +92,38 @@ def check_identifiable(terms: Sequence[CovarianceTerm], basis: np.ndarray) -> No
             gram[np.ix_(theirs, mine)] = block.T
             if i == j:
                 _check_not_within_x(first, cells, np.diag(block), [pairs[k] for k in mine])
-    _check_independent(gram, owners, terms)
+    _check_independent(gram[:-1, :-1] if known_residual else gram, owners, terms)
+
+
+#: Observations up to which matrices between all of them are compared.
+_DENSE_LIMIT = 2000
+
+
+def check_related_identifiable(
+    terms: Sequence[CovarianceTerm], basis: np.ndarray, known_residual: bool = False
+) -> None:
+    """As :func:`check_identifiable` where levels have known covariances, by n x n matrices.
+
+    Beyond some thousand observations that costs more than the fit, and is left out.
+    """
+    n = len(basis)
+    if n > _DENSE_LIMIT:
+        return
+    projected, owners = [], []
+    for owner, term in enumerate(terms):
+        columns = np.eye(term.n_levels) if term.root is None else term.root
+        effects = [z[:, None] * columns[term.codes] for z in _orthonormal(term.z).T]
+        effects = [part - basis @ (basis.T @ part) for part in effects]
+        for r in range(len(effects)):
+            for s in range(r + 1):
+                product = effects[r] @ effects[s].T
+                projected.append((product + product.T).ravel())
+                owners.append(owner)
+                if r == s and np.linalg.norm(projected[-1]) <= _VANISHING**0.5 * n:
+                    _refuse_within_x(term)
+    projected.append((np.eye(n) - basis @ basis.T).ravel())
+    gram = np.array([[a @ b for b in projected] for a in projected])
+    _check_independent(gram[:-1, :-1] if known_residual else gram, owners, terms)
 
 
 def _orthonormal(z: np.ndarray) -> np.ndarray:
@@ -145,11 +184,14 @@ def _check_not_within_x(
     for value, (r, s) in zip(squared, pairs, strict=True):
         before = np.sum(cells.sums[r, r] * cells.sums[s, s])
         if r == s and value <= _VANISHING * before:
-            raise DesignError(
-                f"the random effects ({term.label}) lie within the fixed effects, so their "
-                f"variance cannot be estimated; is {term.group!r} a fixed effect too? "
-                "Keep one of the two"
-            )
+            _refuse_within_x(term)
+
+
+def _refuse_within_x(term: CovarianceTerm) -> None:
+    raise DesignError(
+        f"the random effects ({term.label}) lie within the fixed effects, so their variance "
+        f"cannot be estimated; is {term.group!r} a fixed effect too? Keep one of the two"
+    )
 
 
 def _check_independent(

@@ -8,7 +8,9 @@ Hessian; :func:`deviance` wraps it as a scalar JAX function whose ``jax.grad`` a
 Notation (design matrices already reduced, see :mod:`lmmjax.statistics`): V = I + Z Psi Z',
 P = V^-1 - V^-1 X (X'V^-1 X)^-1 X'V^-1, r2 = y'P y, nu = n (ML) or n - rank X (REML),
 
-    deviance = log|V| [+ log|X'V^-1 X| if REML] + nu log r2 .
+    deviance = log|V| [+ log|X'V^-1 X| if REML] + nu log r2 ,
+
+or + r2 / sigma^2 in place of the last term where sigma is known.
 
 With K = Z'PZ (REML) or Z'V^-1 Z (ML) and u = Z'P y, for a parameter of Psi with pattern E:
 d log = tr(K E), d r2 = -u'E u, d2 log = -tr(K E K E'), d2 r2 = 2 u'E (Z'PZ) E' u.
@@ -27,7 +29,7 @@ from .derivatives import psi_derivatives
 from .elimination import eliminate, triangle_weights
 from .sparse import absorb_at_once
 from .statistics import Sparse, Statistics, combine
-from .structure import Layout
+from .structure import MANY_COLUMNS, Layout
 
 Array = jax.Array
 
@@ -65,12 +67,13 @@ def evaluate(
     eliminated = eliminate(layout, stats, theta) if layout.q else None
     if eliminated is None:
         rr, ry, yy = stats.within_rr, stats.within_ry, stats.within_yy
+        rr = jnp.broadcast_to(rr, (*rr.shape[:2], max(rr.shape[-1], theta.shape[-1])))
         logdet = jnp.zeros_like(yy)
     else:
         rr, ry, yy = combine(stats, triangle_weights(eliminated.inverse), True)
         logdet = eliminated.logdet
     if n_dense:
-        if isinstance(stats, Sparse):
+        if isinstance(stats, Sparse) or n_dense >= MANY_COLUMNS:
             rr, ry, yy, part = absorb_at_once(layout, theta, rr, ry, yy)
         else:
             rr, ry, yy, part = linalg.absorb(theta, layout.absorb_steps, rr, ry, yy)
@@ -80,7 +83,10 @@ def evaluate(
     nu = stats.n - stats.rank if reml else stats.n
     if reml:
         logdet = logdet + logdet_x
-    value = logdet + nu * jnp.log(yy)
+    if stats.variance is None:
+        value = logdet + nu * jnp.log(yy)
+    else:
+        value = logdet + yy / stats.variance
     result = Evaluation(value, yy, logdet_x, ry[n_dense:], -rr[n_dense:, n_dense:], ry[:n_dense])
     if not derivatives:
         return result
@@ -102,7 +108,11 @@ def objective_constant(reml: bool, stats: Statistics, log_scale: Array) -> Array
     determinant of the basis change of X is added by the caller.
     """
     nu = stats.n - stats.rank if reml else stats.n
-    return nu * (1.0 + jnp.log(2.0 * jnp.pi / nu) + 2.0 * log_scale) - stats.log_weights
+    if stats.variance is None:
+        size = 1.0 + jnp.log(2.0 * jnp.pi / nu)
+    else:
+        size = jnp.log(2.0 * jnp.pi * stats.variance)
+    return nu * (size + 2.0 * log_scale) - stats.log_weights
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

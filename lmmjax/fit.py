@@ -87,7 +87,8 @@ def triage(model: Model, values: np.ndarray, weights: np.ndarray | None, force_o
             levels = present.sum(axis=0)
             undecided = verdict == UNDECIDED
             verdict[undecided & (levels < 2)] = Status.UNIDENTIFIABLE.code
-            verdict[undecided & (levels >= count)] = Status.TOO_FEW_OBSERVATIONS.code
+            if term.root is None and model.design.sigma is None:
+                verdict[undecided & (levels >= count)] = Status.TOO_FEW_OBSERVATIONS.code
         infinite = np.isinf(smallest) | np.isinf(largest)
         verdict[infinite & (count > 0)] = Status.NONFINITE.code
         verdict[count == 0] = Status.MISSING.code
@@ -152,7 +153,7 @@ def fit_responses(
 
 
 def _run_shared(model, fits, values, weights, columns, options, advance):
-    spectral = options.path == "spectral"
+    spectral = options.path == "spectral" or (options.path == "auto" and model.one_relationship)
     weight_size = 1.0 if weights is None else weights.mean()
     if weights is not None:
         weights = weights / weight_size
@@ -162,17 +163,18 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
     if options.path == "sparse" and not (layout.q and layout.n_dense):
         raise ValueError("path='sparse' needs random effects of two grouping factors")
     limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
-    if weights is None and options.path == "auto":
+    if weights is None and options.path == "auto" and not spectral:
         prepared = model.prepared
     elif limit is None:
         sparse = True if options.path == "sparse" else None
         prepared = model._prepare(weights, spectral=spectral, sparse=sparse)
     else:
         prepared = model._prepare(weights, max_classes=limit, sparse=False)
-    classes = 0
+    layout, classes = prepared.layout, 0
     if isinstance(prepared.arrays, SharedArrays):
         classes = prepared.arrays.between_rr.shape[0]
-    doubles = (1 + classes) * layout.m if classes else fits.model_levels * layout.q * 2
+    levels = model.n if spectral else fits.model_levels
+    doubles = (1 + classes) * layout.m if classes else levels * layout.q * 2
     _run(
         model,
         fits,
@@ -181,6 +183,7 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
         columns,
         options,
         advance,
+        prepared.layout,
         prepared.arrays,
         prepared.x_transform,
         prepared.z_scale,
@@ -216,6 +219,7 @@ def _run_own(model, fits, values, weights, sorted_out, options, advance):
         np.arange(len(target)),
         options,
         advance,
+        layout,
         arrays,
         x_transform,
         z_scale,
@@ -234,6 +238,7 @@ def _run(
     columns,
     options,
     advance,
+    layout,
     arrays,
     x_transform,
     z_scale,
@@ -242,7 +247,6 @@ def _run(
     target=None,
     hopeful=None,
 ):
-    layout = model.layout
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
     block = block_size(layout, model.n, doubles, options.memory)
     size = options.chunk_size or chunk_size(block, options.memory)
@@ -259,7 +263,12 @@ def _run(
     start = None
     if options.start is not None:
         start = options.start[model.order.theta] * unit
-    batches = Batches(program, layout, values, weights, columns, size, advance, hopeful, start)
+    sigma = model.design.sigma
+    if sigma is not None:  # of an observation of mean weight
+        sigma = sigma / np.sqrt(weight_size)
+    batches = Batches(
+        program, layout, values, weights, columns, size, advance, hopeful, start, sigma
+    )
     result = batches.run()
     fits.record(columns if target is None else target, result, x_transform, unit, weight_size)
 

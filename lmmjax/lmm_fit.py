@@ -161,7 +161,7 @@ class LmmFit(InferenceMethods, DiagnosticMethods):
         """Number of parameters: fixed effects, theta and sigma."""
         rank = self.fits._rank[self.index]
         rank = self.model.design.rank if np.isnan(rank) else int(rank)
-        return rank + self.model.layout.n_theta + 1
+        return rank + self.model.n_covariances
 
     @property
     def aic(self) -> float:

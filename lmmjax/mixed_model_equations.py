@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .modes import seen_cells
+from .prepare import indicator_columns
 from .structure import triangle
 
 if TYPE_CHECKING:
@@ -108,12 +109,11 @@ def scatter(
 
     Level -1 has no columns.
     """
-    blocks: list[np.ndarray] = [np.zeros((count, 0))]
-    for term, value, code in zip(terms, values, codes, strict=True):
-        block = np.zeros((count, term.n_levels + 1, term.n_columns))
-        block[np.arange(count), code] = value
-        blocks.append(block[:, :-1].reshape(count, term.n_levels * term.n_columns))
-    return np.concatenate(blocks, axis=1)
+    blocks = [
+        indicator_columns(value, code, term.n_levels, term.root)
+        for term, value, code in zip(terms, values, codes, strict=True)
+    ]
+    return np.concatenate([np.zeros((count, 0)), *blocks], axis=1)
 
 
 def relative_factor(theta: np.ndarray, q: int) -> np.ndarray:

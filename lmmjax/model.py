@@ -37,6 +37,8 @@ def compile(
     na: str = "drop",
     rank_deficient: str = "drop",
     contrasts: Mapping[str, Any] | None = None,
+    sigma: float | None = None,
+    relmat: Mapping[str, pd.DataFrame] | None = None,
 ) -> Model:
     """Compile a mixed model for a sample table.
 
@@ -55,6 +57,13 @@ def compile(
         ``"drop"`` linearly dependent fixed effects (said in a warning), or ``"error"``.
     contrasts
         Coding of factors by column name.
+    sigma
+        The residual standard deviation (of weight 1), if it is known: it is not estimated then,
+        and every observation may be a group of its own, as in a meta-analysis.
+    relmat
+        Known covariances between the levels of grouping factors: ``{"id": K}`` with a DataFrame
+        K labelled by level (kinship, pedigree).  The effects of ``(1|id)`` have covariance
+        theta^2 sigma^2 K, those of a vector-valued term Psi sigma^2 (x) K.
 
     Returns
     -------
@@ -77,8 +86,9 @@ def compile(
     if is_anndata(samples):
         samples = samples.obs
     design = build_design(
-        formula, samples, na=na, rank_deficient=rank_deficient, contrasts=contrasts
-    )
+        formula, samples, na=na, rank_deficient=rank_deficient, contrasts=contrasts,
+        sigma=sigma, relmat=relmat,
+    )  # fmt: skip
     index = samples.index if isinstance(samples, pd.DataFrame) else pd.DataFrame(samples).index
     return Model(design, index)
 
@@ -93,7 +103,11 @@ class TermOrder:
     @classmethod
     def of(cls, design: Design) -> tuple[Layout, TermOrder]:
         terms = design.terms
-        first = choose_eliminated([t.group for t in terms], [t.n_levels for t in terms])
+        first = choose_eliminated(
+            [t.group for t in terms],
+            [t.n_levels for t in terms],
+            [t.root is not None for t in terms],
+        )
         order = first + [k for k in range(len(terms)) if k not in first]
         layout = Layout(
             p=design.rank,
@@ -126,6 +140,7 @@ class Model:
         self._z = [term.z for term in terms]
         self._codes = [term.codes for term in terms]
         self._levels = [term.n_levels for term in terms]
+        self._roots = [term.root for term in terms]
 
     @property
     def formula(self) -> str:
@@ -264,6 +279,8 @@ class Model:
                 y = y - self.design.offset
             engine = theta[self.order.theta] * self.theta_unit(prepared.z_scale)
             stats, _, log_scale, _ = shared_statistics(self.layout, prepared.arrays, y[:, None])
+            if self.design.sigma is not None:
+                stats = stats._replace(variance=(self.design.sigma / jnp.exp(log_scale)) ** 2)
             value = _deviance.deviance(self.layout, bool(reml), stats, engine[:, None])
             value = value + _deviance.objective_constant(bool(reml), stats, log_scale)
             if reml:
@@ -281,10 +298,20 @@ class Model:
         """Unweighted shared path."""
         return self._prepare(None)
 
+    @property
+    def n_covariances(self) -> int:
+        """Estimated parameters of the covariance: theta, and sigma unless it is given."""
+        return self.layout.n_theta + (self.design.sigma is None)
+
+    @property
+    def one_relationship(self) -> bool:
+        """Whether the only random effect is a scalar one with a known covariance of its levels."""
+        return self.layout.term_sizes == (1,) and self._roots[0] is not None
+
     @cached_property
     def many_columns(self) -> bool:
         """Whether the shared path keeps cross-products of the dense columns sparsely."""
-        return worth_it(self.layout, self._codes, self._levels)
+        return worth_it(self.layout, self._codes, self._levels, self._roots)
 
     def _prepare(
         self,
@@ -305,17 +332,20 @@ class Model:
             self._codes,
             self._levels,
             max_classes=max_classes,
+            roots=self._roots,
         )
         if not spectral:
             return make(weights=weights)
         return rotate_to_spectrum(
-            self.layout, self.design.X, self._z[0], self._codes[0], weights, max_classes
+            self.design.X, self._z[0], self._codes[0], weights, max_classes, self._roots[0]
         )
 
     @cached_property
     def prepared_weighted(self) -> tuple[WeightedArrays, np.ndarray, tuple[np.ndarray, ...]]:
         """Per-response path."""
-        return prepare_weighted(self.layout, self.design.X, self._z, self._codes, self._levels)
+        return prepare_weighted(
+            self.layout, self.design.X, self._z, self._codes, self._levels, self._roots
+        )
 
     def theta_unit(self, z_scale: tuple[np.ndarray, ...]) -> np.ndarray:
         """Engine theta divided by user theta, entry by entry in engine order."""
@@ -345,7 +375,9 @@ def explain(model: Model, path: Path) -> str:
     first = design.terms[model.order.engine_terms[0]]
     chosen = path
     if path == "auto":
-        if model.many_columns:
+        if model.one_relationship:
+            chosen = "spectral"
+        elif model.many_columns:
             chosen = "sparse"
         else:
             chosen = "compressed" if model.prepared.compressed else "blocked"
@@ -374,6 +406,12 @@ def explain(model: Model, path: Path) -> str:
             f"{first.group} is eliminated level by level; {system}"
         ),
     }
+    if not layout.eliminated and chosen != "spectral":
+        listing = ", ".join(term.group for term in design.terms)
+        reasons[chosen] = (
+            f"dense: the levels of {listing} have known covariances, so none is eliminated; "
+            f"{system}"
+        )
     text = reasons[chosen]
     if path == "auto":
         text += "; responses with weights or missing values of their own: per-response path"

@@ -209,6 +209,9 @@ def _by_term(
     start, first = 0, len(layout.eliminated)
     for k, (q, levels) in enumerate(layout.dense, start=first):
         modes = dense[start : start + q * levels].T.reshape(-1, levels, q)
+        root = fits.model.design.terms[order[k]].root
+        if root is not None:
+            modes = np.einsum("lm,bmq->blq", root, modes)
         terms[order[k]] = modes / z_scale[k]
         start += q * levels
     return terms

@@ -2,7 +2,8 @@
 
 A saved batch is a directory of three files: ``fits_responses.parquet`` (one row per response:
 values and estimates), ``fits_samples.parquet`` (the columns the formula reads, from which the
-model is built again) and ``fits.json`` (formula, options, names).
+model is built again) and ``fits.json`` (formula, options, names); each known covariance of a
+grouping factor adds a ``fits_relationship_<k>.parquet``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 FORMAT = "lmmjax fits"
 FORMAT_VERSION = 1
 _JSON, _RESPONSES, _SAMPLES = "fits.json", "fits_responses.parquet", "fits_samples.parquet"
+_RELATIONSHIP = "fits_relationship_{}.parquet"
 _LABEL = "response"
 
 
@@ -91,6 +94,8 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         "response_index": labels_to_json(fits.responses, "names of responses", with_values=False),
         "fixed_names": list(design.fixed_names),
         "theta_names": list(model.theta_names),
+        "sigma": design.sigma,
+        "relationships": {t.group: list(t.levels) for t in design.terms if t.root is not None},
         "fixed_kept": design.fixed_kept.tolist(),
     }
     arrays = {
@@ -108,7 +113,8 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         "objective": fits._objective, "rank": fits._rank,
         "gradient_norm": fits._gradient_norm, "min_hessian_eigenvalue": fits._lowest,
     }  # fmt: skip
-    _write_together(Path(directory), content, samples, columns, arrays, force)
+    tied = [table.to_numpy() for table in design.relationships.values()]
+    _write_together(Path(directory), content, samples, columns, arrays, tied, force)
 
 
 def load(directory: str | Path) -> FitBatch:
@@ -126,7 +132,11 @@ def load(directory: str | Path) -> FitBatch:
     content = read_json(directory / _JSON)
     samples, _ = read_parquet(directory / _SAMPLES, content["identity"])
     table, arrays = read_parquet(directory / _RESPONSES, content["identity"])
-    design = _rebuild_design(content, samples, directory)
+    relmat = {}
+    for k, (group, levels) in enumerate(content.get("relationships", {}).items()):
+        _, held = read_parquet(directory / _RELATIONSHIP.format(k), content["identity"])
+        relmat[group] = pd.DataFrame(held["covariance"], levels, levels)
+    design = _rebuild_design(content, samples, relmat, directory)
     model = Model(design, index_from_json(content["sample_names"]))
     total, p = len(table), design.rank
     responses = index_from_json(content["response_index"], table[_LABEL].to_list())
@@ -202,7 +212,12 @@ def write_tables(fits: FitBatch, directory: str | Path, *, force: bool = False) 
 # ---- the model ---------------------------------------------------------------------------
 
 
-def _rebuild_design(content: dict[str, Any], samples: pd.DataFrame, directory: Path) -> Design:
+def _rebuild_design(
+    content: dict[str, Any],
+    samples: pd.DataFrame,
+    relmat: dict[str, pd.DataFrame],
+    directory: Path,
+) -> Design:
     kept = np.array(content["observations_kept"], dtype=bool)
     names = index_from_json(content["sample_names"])
     if len(samples.columns):
@@ -213,7 +228,10 @@ def _rebuild_design(content: dict[str, Any], samples: pd.DataFrame, directory: P
     contrasts = {k: _contrast_from_json(v) for k, v in content["contrasts"].items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LmmWarning)  # given when the model was first built
-        design = build_design(content["formula"], samples, contrasts=contrasts, checks=False)
+        design = build_design(
+            content["formula"], samples, contrasts=contrasts, checks=False,
+            sigma=content.get("sigma"), relmat=relmat,
+        )  # fmt: skip
     same = (
         list(design.fixed_names) == content["fixed_names"]
         and design.fixed_kept.tolist() == content["fixed_kept"]
@@ -257,6 +275,7 @@ def _write_together(
     samples: dict[str, Any],
     columns: dict[str, Any],
     arrays: dict[str, np.ndarray],
+    tied: list[np.ndarray],
     force: bool,
 ) -> None:
     """All files or none; ``fits.json``, without which there is nothing to load, comes last."""
@@ -264,11 +283,12 @@ def _write_together(
         raise OutputError(f"{directory} holds saved fits already; force=True replaces them")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with (
-            atomic_path(directory / _JSON) as json_path,
-            atomic_path(directory / _SAMPLES) as samples_path,
-            atomic_path(directory / _RESPONSES) as responses_path,
-        ):
+        with ExitStack() as stack:
+            whole = lambda name: stack.enter_context(atomic_path(directory / name))  # noqa: E731
+            json_path, samples_path, responses_path = map(whole, (_JSON, _SAMPLES, _RESPONSES))
+            for k, covariance in enumerate(tied):
+                path = whole(_RELATIONSHIP.format(k))
+                write_parquet(path, {}, {"covariance": covariance}, content["identity"])
             write_parquet(responses_path, columns, arrays, content["identity"])
             write_parquet(samples_path, samples, {}, content["identity"])
             text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

@@ -7,6 +7,7 @@ single term's covariance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -119,6 +120,7 @@ def prepare(
     weights: np.ndarray | None,
     max_classes: int = 64,
     orthonormal: tuple[np.ndarray, np.ndarray] | None = None,
+    roots: Sequence[np.ndarray | None] | None = None,
 ) -> Prepared:
     """Engine form of a design whose terms are given in engine order.
 
@@ -134,6 +136,8 @@ def prepare(
         Most distinct level cross-products for which levels are summed beforehand.
     orthonormal
         Basis of sqrt(w) X and its transform, if already at hand.
+    roots
+        Per term, root (levels, levels) of a known covariance of the levels, or ``None``.
     """
     n = x.shape[0]
     root_weight = np.ones(n) if weights is None else np.sqrt(weights)
@@ -141,10 +145,7 @@ def prepare(
     z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
     z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
     n_elim = len(layout.eliminated)
-    dense = [
-        indicator_columns(part, code, levels)
-        for part, code, levels in zip(z[n_elim:], codes[n_elim:], n_levels[n_elim:], strict=True)
-    ]
+    dense = dense_columns(z, codes, n_levels, roots, n_elim)
     a = np.concatenate([*dense, basis], axis=1)
     m, q = layout.m, layout.q
     if n_elim:
@@ -201,31 +202,27 @@ def prepare(
 
 
 def rotate_to_spectrum(
-    layout: Layout,
     x: np.ndarray,
     z: np.ndarray,
     codes: np.ndarray,
     weights: np.ndarray | None,
     max_classes: int = 64,
-    relationship: np.ndarray | None = None,
+    root: np.ndarray | None = None,
 ) -> Prepared:
     """Engine form of a model with one scalar term, in the eigenvectors of its covariance.
 
     With Z K Z' = U diag(d) U', the rotated response U'y has independent entries of variance
     sigma^2 (1 + theta^2 d_i): a design in which every observation is a level of its own, with
-    entry sqrt(d_i) in Z.  ``relationship`` is K (levels, levels), the identity if missing.
+    entry sqrt(d_i) in Z.  ``root`` (levels, levels) is L with K = L L', the identity if missing.
     """
     n = x.shape[0]
     root_weight = np.ones(n) if weights is None else np.sqrt(weights)
-    levels = int(codes.max()) + 1
-    indicator = np.zeros((n, levels))
-    indicator[np.arange(n), codes] = root_weight * z[:, 0]
-    kernel = indicator @ (indicator.T if relationship is None else relationship @ indicator.T)
-    d, u = np.linalg.eigh(kernel)
+    columns = indicator_columns(root_weight[:, None] * z, codes, int(codes.max()) + 1, root)
+    d, u = np.linalg.eigh(columns @ columns.T)
     d = np.where(d > 1e-12 * d[-1], d, 0.0)
     basis, x_transform = orthonormal_basis(x, root_weight)
     rotated = prepare(
-        layout,
+        Layout(x.shape[1], (1,), ()),
         basis,
         [np.sqrt(d)[:, None]],
         [np.arange(n)],
@@ -251,12 +248,35 @@ def constant_in_basis(basis: np.ndarray, root_weight: np.ndarray) -> np.ndarray:
     return part if held else np.zeros_like(part)
 
 
-def indicator_columns(z: np.ndarray, codes: np.ndarray, levels: int) -> np.ndarray:
-    """Dense Z of one term: (n, levels * q), the q columns of a level together."""
+def indicator_columns(
+    z: np.ndarray, codes: np.ndarray, levels: int, root: np.ndarray | None = None
+) -> np.ndarray:
+    """Dense Z of one term: (n, levels * q), the q columns of a level together.
+
+    With the ``root`` L of a known covariance of the levels, those of Z (L (x) I).  Code -1 has
+    none.
+    """
     n, q = z.shape
-    out = np.zeros((n, levels, q))
-    out[np.arange(n), codes] = z
-    return out.reshape(n, levels * q)
+    out = np.zeros((n, levels + 1, q))
+    if root is None:
+        out[np.arange(n), codes] = z
+    else:
+        padded = np.concatenate([root, np.zeros((1, levels))])
+        out[:, :-1] = padded[codes][:, :, None] * z[:, None]
+    return out[:, :-1].reshape(n, levels * q)
+
+
+def dense_columns(
+    z: Sequence[np.ndarray],
+    codes: Sequence[np.ndarray],
+    n_levels: Sequence[int],
+    roots: Sequence[np.ndarray | None] | None,
+    first: int,
+) -> list[np.ndarray]:
+    """:func:`indicator_columns` of every term from ``first`` on."""
+    tied = [None] * len(z) if roots is None else roots
+    parts = zip(z[first:], codes[first:], n_levels[first:], tied[first:], strict=True)
+    return [indicator_columns(*part) for part in parts]
 
 
 def rotate_levels(z: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

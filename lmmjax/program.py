@@ -60,9 +60,11 @@ def fit_chunk(
     radius0: Array,
     resume: Array,
     max_trips: Array,
+    sigma: Array | None = None,
 ) -> Outcome:
     """Fit the columns of y (n, B), ``block`` at a time: statistics, start, Newton, results.
 
+    ``sigma`` (B,): the residual standard deviations where they are known.
     ``resume`` (scalar) continues from ``theta0`` and trust radius ``radius0``
     instead of the grid.  Columns with ``alive`` false are carried along untouched.
     """
@@ -73,6 +75,8 @@ def fit_chunk(
         identified = deviance.identified(layout, stats)
     else:
         stats, fixed, log_scale, residual_ratio = shared_statistics(layout, arrays, y)
+    if sigma is not None:
+        stats = stats._replace(variance=(sigma / jnp.exp(log_scale)) ** 2)
     size = scaling["level_size"]
     batch = y.shape[1]
     if layout.n_theta:
@@ -119,7 +123,7 @@ def fit_chunk(
     return Outcome(
         theta=point.theta,
         objective=objective,
-        sigma=jnp.sqrt(result.rss / nu) * scale,
+        sigma=jnp.sqrt(result.rss / nu) * scale if sigma is None else sigma,
         rss_fraction=result.rss / stats.n,
         residual_ratio=residual_ratio,
         identified=identified,

@@ -86,8 +86,10 @@ class FitBatch:
     @property
     def model_levels(self) -> int:
         """Levels of the eliminated grouping factor."""
-        order = self.model.order.engine_terms
-        return self.model.design.terms[order[0]].n_levels if order else 0
+        model = self.model
+        if not model.layout.eliminated:
+            return 0
+        return model.design.terms[model.order.engine_terms[0]].n_levels
 
     def record(
         self,
@@ -115,6 +117,8 @@ class FitBatch:
                 "ij,jkg,lk->gil", back, out.fixed_cov / weight_size, back, optimize=True
             )
             sigma = out.sigma * root
+        if self.model.design.sigma is not None:  # to the last digit
+            sigma = np.where(np.isfinite(sigma), self.model.design.sigma, np.nan)
         beta[~kept] = np.nan
         gone = ~kept[:, :, None] | ~kept[:, None]
         vcov[gone] = np.nan
@@ -170,8 +174,8 @@ class FitBatch:
 
     @property
     def df(self) -> pd.Series:
-        """Number of parameters: fixed effects, theta and sigma."""
-        return self._series(self._rank + self.model.layout.n_theta + 1.0, "df")
+        """Number of parameters: fixed effects, theta and sigma (unless it is given)."""
+        return self._series(self._rank + float(self.model.n_covariances), "df")
 
     @property
     def aic(self) -> pd.Series:

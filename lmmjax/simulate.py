@@ -37,6 +37,8 @@ def draw_responses(fit: LmmFit, n: int, rng: np.random.Generator) -> np.ndarray:
     draws += mean[:, None]
     for term, factor in zip(design.terms, term_factors(fit.fits), strict=True):
         b = rng.standard_normal((term.n_levels, n, term.n_columns)) @ factor[fit.index].T
+        if term.root is not None:
+            b = np.einsum("lm,mnq->lnq", term.root, b)
         for column in range(term.n_columns):
             draws += term.z[:, column, None] * b[term.codes, :, column]
     draws[~fit._seen] = np.nan

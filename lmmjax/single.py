@@ -31,6 +31,8 @@ def lmer(
     contrasts: Mapping[str, Any] | None = None,
     rank_deficient: str = "drop",
     start: Any = None,
+    sigma: float | None = None,
+    relmat: Mapping[str, pd.DataFrame] | None = None,
 ) -> LmmFit:
     """Fit a linear mixed model to one response.
 
@@ -53,6 +55,13 @@ def lmer(
         ``"drop"`` linearly dependent fixed effects (said in a warning), or ``"error"``.
     start
         theta (k,) to start from instead of the automatic starts, as lme4's.
+    sigma
+        The residual standard deviation (of weight 1), if it is known: it is not estimated then,
+        and every observation may be a group of its own, as in a meta-analysis.
+    relmat
+        Known covariances between the levels of grouping factors: ``{"id": K}`` with a DataFrame
+        K labelled by level (kinship, pedigree).  The effects of ``(1|id)`` have covariance
+        theta^2 sigma^2 K, those of a vector-valued term Psi sigma^2 (x) K.
 
     Returns
     -------
@@ -79,7 +88,7 @@ def lmer(
         table, values = table.loc[values > 0], values[values > 0]
     design = build_design(
         formula, table, na=na, rank_deficient=rank_deficient, contrasts=contrasts,
-        response_values=True,
+        response_values=True, sigma=sigma, relmat=relmat,
     )  # fmt: skip
     used = None if values is None else values[design.kept]
     rows = np.ones(design.n, dtype=bool)

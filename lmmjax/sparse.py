@@ -8,6 +8,7 @@ levels; the reduced system itself fills up and goes to the matrix routines.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,12 +27,10 @@ from .prepare import (
     rotate_levels,
 )
 from .statistics import Sparse
-from .structure import Layout, triangle
+from .structure import MANY_COLUMNS, Layout, triangle
 
 Array = jax.Array
 
-#: Dense random-effects columns from which on the sparse form is considered.
-MANY_COLUMNS = 256
 #: Pairs of columns that may be listed, about 20 bytes each.
 MOST_PAIRS = 60_000_000
 
@@ -63,9 +62,14 @@ class SparseArrays(NamedTuple):
     constant: Leaf
 
 
-def worth_it(layout: Layout, codes: list[np.ndarray], n_levels: list[int]) -> bool:
+def worth_it(
+    layout: Layout,
+    codes: list[np.ndarray],
+    n_levels: list[int],
+    roots: Sequence[np.ndarray | None],
+) -> bool:
     """Whether a model (terms in engine order) has many dense columns that rarely meet."""
-    if layout.n_dense < MANY_COLUMNS or not layout.q:
+    if layout.n_dense < MANY_COLUMNS or not layout.q or any(r is not None for r in roots):
         return False
     per_level = np.zeros(n_levels[0])
     first = len(layout.eliminated)

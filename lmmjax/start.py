@@ -76,7 +76,8 @@ def _scored(layout: Layout, reml: bool, stats: Statistics, size: Array) -> Array
         cross = -out.log_curvature
         first = out.log_gradient - jnp.sum(cross * psi[None], axis=1)
         corner = nu - jnp.sum(psi * (out.log_gradient + first), axis=0)
-        quad = (out.log_gradient - out.gradient) * out.rss / nu
+        residual = out.rss / nu if stats.variance is None else stats.variance
+        quad = (out.log_gradient - out.gradient) * residual
         rest = out.rss - jnp.sum(psi * quad, axis=0)
         system = jnp.concatenate(
             [
@@ -87,13 +88,13 @@ def _scored(layout: Layout, reml: bool, stats: Statistics, size: Array) -> Array
         forms = jnp.concatenate([rest[None], quad])
         unit = jnp.sqrt(jnp.maximum(jnp.stack([system[a, a] for a in range(k + 1)]), 1e-300))
         system = system / (unit[:, None] * unit[None])
-        here = jnp.concatenate([jnp.ones_like(psi[:1]), psi]) * unit * out.rss / nu
+        here = jnp.concatenate([jnp.ones_like(psi[:1]), psi]) * unit * residual
         slope = jnp.sum(system * here[None], axis=1) - forms / unit
         step, _ = newton_step(
             here, slope, system, jnp.full_like(out.rss, jnp.inf), np.ones(k + 1, dtype=bool)
         )
         variance = (here + step) / unit
-        ratio = variance[1:] / jnp.maximum(variance[0], 1e-3 * out.rss / nu)
+        ratio = variance[1:] / jnp.maximum(variance[0], 1e-3 * residual)
         ratio = jnp.where(jnp.isfinite(ratio), jnp.minimum(ratio, ceiling), psi)
         return jnp.where(jnp.isfinite(out.value), out.value, jnp.inf), jnp.sqrt(ratio)
 

@@ -11,7 +11,9 @@ however large Psi.  Levels with equal R_l share their inverse and are summed bef
 (:class:`Compressed`); otherwise the At_l are kept (:class:`Blocked`), where A has very many
 columns only their entries that are not zero (:class:`Sparse`).
 
-Arrays have the response axis last; that axis has length 1 where responses share the value.
+``variance`` is the residual variance where it is known, in squared units of the response as
+the statistics have it.  Arrays have the response axis last; that axis has length 1 where
+responses share the value.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Compressed(NamedTuple):
     rank: Array
     log_weights: Array
     kept: Array | None
+    variance: Array | None = None
 
 
 class Blocked(NamedTuple):
@@ -64,6 +67,7 @@ class Blocked(NamedTuple):
     rank: Array
     log_weights: Array
     kept: Array | None
+    variance: Array | None = None
 
 
 class Sparse(NamedTuple):
@@ -90,6 +94,7 @@ class Sparse(NamedTuple):
     rank: Array
     log_weights: Array
     kept: Array | None
+    variance: Array | None = None
 
 
 Statistics = Compressed | Blocked | Sparse

@@ -15,6 +15,9 @@ from functools import cached_property
 
 import numpy as np
 
+#: Dense random-effects columns from which on a response's system goes to the matrix routines.
+MANY_COLUMNS = 256
+
 
 def triangle(q: int) -> list[tuple[int, int]]:
     """Column-major lower triangle of a q x q matrix, the order of theta within a term."""
@@ -130,11 +133,17 @@ class Layout:
         return rows, entries
 
 
-def choose_eliminated(groups: Sequence[str], n_levels: Sequence[int]) -> list[int]:
-    """Terms on the grouping factor with most levels: they are eliminated in closed form."""
-    if not groups:
+def choose_eliminated(
+    groups: Sequence[str], n_levels: Sequence[int], related: Sequence[bool]
+) -> list[int]:
+    """Terms on the grouping factor with most levels: they are eliminated in closed form.
+
+    Only independent levels can be, not ``related`` ones.
+    """
+    size = [0 if tied else levels for levels, tied in zip(n_levels, related, strict=True)]
+    if not any(size):
         return []
-    largest = groups[int(np.argmax(n_levels))]
+    largest = groups[int(np.argmax(size))]
     return [k for k, group in enumerate(groups) if group == largest]
 
 

@@ -7,6 +7,7 @@ design is shared here; :mod:`lmmjax.crossproducts` is the cheaper path.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ from jax import lax
 
 from . import linalg
 from .crossproducts import ROUNDING, power_of_two
-from .prepare import Leaf, centre_columns, indicator_columns, level_positions
+from .prepare import Leaf, centre_columns, dense_columns, level_positions
 from .statistics import Blocked
 from .structure import Layout
 
@@ -25,11 +26,14 @@ Array = jax.Array
 #: A column of X whose squared length falls by this factor when the columns before it are
 #: projected out (on the observations of one response) counts as collinear.
 COLLINEAR = 1e-13
+#: Columns up to which the products of any two are kept.
+LISTED_PRODUCTS = 128
 
 
 class WeightedArrays(NamedTuple):
     """Design-side arrays: ``a`` (n, m) = [dense Z, centred and scaled X], ``products``
-    (n, m(m+1)/2) its columns' pairwise products, ``triangle`` (m, m) where each pair is."""
+    (n, m(m+1)/2) its columns' pairwise products (``None`` if they are very many),
+    ``triangle`` (m, m) where each pair is."""
 
     a: Leaf
     products: Leaf
@@ -45,6 +49,7 @@ def prepare_weighted(
     z: list[np.ndarray],
     codes: list[np.ndarray],
     n_levels: list[int],
+    roots: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[WeightedArrays, np.ndarray, tuple[np.ndarray, ...]]:
     """Arrays for :func:`weighted_statistics`, the transform of X and the scales of Z.
 
@@ -58,10 +63,7 @@ def prepare_weighted(
     z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
     z = [part / s for part, s in zip(z, z_scale, strict=True)]
     n_elim = len(layout.eliminated)
-    dense = [
-        indicator_columns(part, code, levels)
-        for part, code, levels in zip(z[n_elim:], codes[n_elim:], n_levels[n_elim:], strict=True)
-    ]
+    dense = dense_columns(z, codes, n_levels, roots, n_elim)
     a = np.concatenate([*dense, centred / scale], axis=1)
     row, col = np.tril_indices(layout.m)
     where = np.zeros((layout.m, layout.m), dtype=np.int32)
@@ -73,7 +75,8 @@ def prepare_weighted(
     else:
         ze, code = np.zeros((n, 0)), np.zeros(n, dtype=np.int32)
         positions = np.zeros((0, 0), dtype=np.int32)
-    arrays = WeightedArrays(a, a[:, row] * a[:, col], where, ze, code.astype(np.int32), positions)
+    products = a[:, row] * a[:, col] if layout.m <= LISTED_PRODUCTS else None
+    arrays = WeightedArrays(a, products, where, ze, code.astype(np.int32), positions)
     return arrays, scale[:, None] * shift, z_scale
 
 
@@ -135,7 +138,11 @@ def weighted_statistics(
     y = y / peak
     top = jnp.max(jnp.abs(y), axis=0)
     n_obs = jnp.sum(seen, axis=0).astype(y.dtype)
-    gram = (arrays.products.T @ w)[arrays.triangle]
+    if arrays.products is None:
+        one = lambda weight: arrays.a.T @ (weight[:, None] * arrays.a)  # noqa: E731
+        gram = jnp.moveaxis(lax.map(one, w.T), 0, -1)
+    else:
+        gram = (arrays.products.T @ w)[arrays.triangle]
     n_dense, m, q = layout.n_dense, layout.m, layout.q
     x = arrays.a[:, n_dense:]
     xx = gram[n_dense:, n_dense:]

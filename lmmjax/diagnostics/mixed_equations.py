@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from lmmjax.errors import ResponseError
+from lmmjax.prepare import indicator_columns
 from lmmjax.varcorr import term_factors
 
 if TYPE_CHECKING:
@@ -35,8 +36,15 @@ def require_estimates(fit: LmmFit) -> None:
         )
 
 
-def level_columns(local: np.ndarray, codes: np.ndarray, n_levels: int) -> sparse.csr_array:
-    """Spread the q columns of a term over its levels, (n, levels * q), effects fastest."""
+def level_columns(
+    local: np.ndarray, codes: np.ndarray, n_levels: int, root: np.ndarray | None = None
+) -> sparse.csr_array:
+    """Spread the q columns of a term over its levels, (n, levels * q), effects fastest.
+
+    ``root``: of a known covariance of the levels.
+    """
+    if root is not None:
+        return sparse.csr_array(indicator_columns(local, codes, n_levels, root))
     n, q = local.shape
     columns = (codes[:, None].astype(np.int64) * q + np.arange(q)).ravel()
     return sparse.csr_array((local.ravel(), columns, np.arange(n + 1) * q), shape=(n, n_levels * q))
@@ -216,8 +224,9 @@ def mixed_equations(fit: LmmFit) -> MixedEquations:
     local = np.concatenate([np.zeros((n, 0)), *(scaled[k] for k in eliminated)], axis=1)
     first = design.terms[eliminated[0]] if eliminated else None
     shared = [
-        level_columns(scaled[k], design.terms[k].codes[seen], design.terms[k].n_levels)
+        level_columns(scaled[k], term.codes[seen], term.n_levels, term.root)
         for k in model.order.engine_terms[len(eliminated) :]
+        for term in (design.terms[k],)
     ]
     precision = Precision(
         local,

@@ -239,7 +239,7 @@ def fixed_parts_differ(first: FitBatch, second: FitBatch) -> bool:
 def table(result: Comparison, fdr: np.ndarray) -> pd.DataFrame:
     """Per-response table of a comparison."""
     parameters = [
-        _ranks(fits) + fits.model.layout.n_theta + 1 for fits in (result.smaller, result.larger)
+        _ranks(fits) + fits.model.n_covariances for fits in (result.smaller, result.larger)
     ]
     return pd.DataFrame(
         {

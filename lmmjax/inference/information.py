@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from lmmjax.inference.nesting import Nesting
+from lmmjax.prepare import indicator_columns
 from lmmjax.structure import triangle
 
 _GRID = 50  # points per unit of theta / (1 + |theta|)
@@ -82,13 +83,11 @@ def _factor(theta: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
 
 def _columns(nesting: Nesting) -> np.ndarray:
     """All random-effects columns (n, N), by block, effect and level."""
-    n = len(nesting.blocks[0].codes)
-    rows, parts = np.arange(n), []
-    for block in nesting.blocks:
-        for effect in block.z.T:
-            part = np.zeros((n, block.n_levels))
-            part[rows, block.codes] = effect
-            parts.append(part)
+    parts = [
+        indicator_columns(effect[:, None], block.codes, block.n_levels, block.root)
+        for block in nesting.blocks
+        for effect in block.z.T
+    ]
     return np.concatenate(parts, axis=1)
 
 

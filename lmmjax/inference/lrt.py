@@ -211,7 +211,7 @@ def _as_batch(fit: Any) -> FitBatch:
 
 
 def _parameters(fits: FitBatch) -> int:
-    return fits.model.design.rank + fits.model.layout.n_theta + 1
+    return fits.model.design.rank + fits.model.n_covariances
 
 
 def _formulas(fits: list[FitBatch]) -> pd.Index:

@@ -16,6 +16,7 @@ import numpy as np
 
 from lmmjax.design import Design, RandomTerm
 from lmmjax.errors import NestingError
+from lmmjax.prepare import indicator_columns
 from lmmjax.rank import independent_columns
 from lmmjax.structure import triangle
 
@@ -35,12 +36,15 @@ class Block:
         Model matrix: first the directions with variance under the smaller model, then the
         `new` ones, whose variances are zero there.
     new : int
+    root : ndarray, shape (n_levels, n_levels), or None
+        Of a known covariance of the groups.
     """
 
     codes: np.ndarray
     n_levels: int
     z: np.ndarray
     new: int
+    root: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,11 @@ def check_nested(smaller: Design, larger: Design) -> Nesting:
     >>> nesting.same_fixed, nesting.new_parameters, nesting.cone
     (True, 2, (1,))
     """
+    if smaller.sigma != larger.sigma:
+        raise NestingError(
+            f"one model has sigma={smaller.sigma}, the other sigma={larger.sigma}; models that "
+            "are compared share what is known of the residual variance"
+        )
     _check_fixed(smaller, larger)
     same_fixed = smaller.rank == larger.rank
     bases = [_basis(term)[0] for term in larger.terms]
@@ -118,7 +127,7 @@ def check_nested(smaller: Design, larger: Design) -> Nesting:
     blocks, embedding = [], []
     for term, z, covariances in zip(larger.terms, bases, maps, strict=True):
         turn, new = _split(smaller.terms, covariances)
-        blocks.append(Block(term.codes, term.n_levels, z @ turn, new))
+        blocks.append(Block(term.codes, term.n_levels, z @ turn, new, term.root))
         embedding.append(turn.T @ covariances @ turn)
     count = [sum(len(triangle(t.n_columns)) for t in d.terms) for d in (smaller, larger)]
     return Nesting(
@@ -213,11 +222,18 @@ def _inner(a: tuple[RandomTerm, np.ndarray], b: tuple[RandomTerm, np.ndarray]) -
     C_rt C_su; the derivative for r != s is Z_r Z_s' + Z_s Z_r'.
     """
     (first, za), (second, zb) = a, b
-    keys = first.codes.astype(np.int64) * second.n_levels + second.codes
-    cells, where = np.unique(keys, return_inverse=True)
-    sums = np.array([
-        [np.bincount(where, x * y, minlength=len(cells)) for y in zb.T] for x in za.T
-    ])  # fmt: skip
+    if first.root is None and second.root is None:
+        keys = first.codes.astype(np.int64) * second.n_levels + second.codes
+        cells, where = np.unique(keys, return_inverse=True)
+        sums = np.array([
+            [np.bincount(where, x * y, minlength=len(cells)) for y in zb.T] for x in za.T
+        ])  # fmt: skip
+    else:
+        left, right = (
+            [indicator_columns(z[:, None], t.codes, t.n_levels, t.root) for z in columns.T]
+            for t, columns in (a, b)
+        )
+        sums = np.array([[(x.T @ y).ravel() for y in right] for x in left])
     products = np.einsum("rtc,suc->rtsu", sums, sums)
 
     def inner(r: int, s: int, t: int, u: int) -> float:

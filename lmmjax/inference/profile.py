@@ -103,6 +103,11 @@ def profile(fit: LmmFit, parameters: Sequence[str] | None = None, reach: float =
         raise LmmError(f"reach={reach!r}: give a confidence level from 0.5 to below 1")
     if not fit.status.has_estimates:
         raise LmmError(f"{fit.response}: there is no fit to profile ({fit.status.value})")
+    if fit.model.design.sigma is not None:
+        raise LmmError(
+            "profiles are of models that estimate sigma; use method='wald' or 'boot' for the "
+            "intervals of one with sigma given"
+        )
     names = parameter_names(fit.model.design)
     wanted = list(names if parameters is None else parameters)
     unknown = [name for name in wanted if name not in names]

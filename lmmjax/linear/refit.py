@@ -68,6 +68,7 @@ def refit_stored(
     contrasts: Mapping[str, Any] | None = None,
     rank_deficient: str = "drop",
     quiet: bool = False,
+    known: Mapping[str, Any] | None = None,
 ) -> LmmFit:
     """Fit the stored values of a response with another right-hand side.
 
@@ -84,6 +85,8 @@ def refit_stored(
     rank_deficient : {"drop", "error"}
     quiet : bool
         Leave out warnings about the design, given when the fit was made.
+    known : mapping, optional
+        ``sigma`` and ``relmat``; default: what the fit takes as known.
 
     Returns
     -------
@@ -114,8 +117,9 @@ def refit_stored(
         if quiet:
             warnings.simplefilter("ignore", LmmWarning)
         design = build_design(
-            formula, table, rank_deficient=rank_deficient, contrasts=dict(contrasts)
-        )
+            formula, table, rank_deficient=rank_deficient, contrasts=dict(contrasts),
+            **(known_of(fit, formula) if known is None else known),
+        )  # fmt: skip
     design = replace(design, response=response.to_numpy(), response_name=str(fit.response))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)  # of a batch of one: said by the status
@@ -128,3 +132,11 @@ def refit_stored(
         told = f"{result.response}, {formula!r}: {result.status.meaning}"
         warnings.warn(told, FitWarning, stacklevel=3)
     return result
+
+
+def known_of(fit: LmmFit, formula: str) -> dict[str, Any]:
+    """What a fit takes as known, ``sigma`` and ``relmat``, of the grouping factors of a formula."""
+    groups = {bar.group_label for bar in parse_formula(formula).bars}
+    tables = fit.model.design.relationships
+    kept = {group: table for group, table in tables.items() if group in groups}
+    return {"sigma": fit.model.design.sigma, "relmat": kept}

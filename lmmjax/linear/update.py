@@ -17,6 +17,7 @@ from lmmjax.formula_terms import expand, signed_parts
 from lmmjax.linear.fit import lm
 from lmmjax.linear.refit import (
     check_stored,
+    known_of,
     refit_stored,
     stored_response,
     stored_table,
@@ -27,7 +28,7 @@ from lmmjax.lmm_fit import LmmFit
 from lmmjax.single import lmer
 
 _LM_OPTIONS = ("weights", "na", "contrasts", "rank_deficient")
-_LMER_OPTIONS = ("reml", *_LM_OPTIONS)
+_LMER_OPTIONS = ("reml", "sigma", "relmat", *_LM_OPTIONS)
 
 
 def update_formula(old: str, new: str) -> str:
@@ -244,7 +245,7 @@ def _update_linear(fit: LmFit, text: str, data: Any, changes: dict[str, Any]) ->
 def _update_mixed(fit: LmmFit, text: str, data: Any, changes: dict[str, Any]) -> LmmFit:
     design = fit.model.design
     parsed = parse_formula(text)
-    options: dict[str, Any] = {"reml": fit.reml, **changes}
+    options: dict[str, Any] = {"reml": fit.reml, **known_of(fit, text), **changes}
     if "contrasts" not in changes:
         options["contrasts"] = _still_read(design.spec.encoder.contrasts, parsed)
     if data is not None:
@@ -262,7 +263,8 @@ def _update_mixed(fit: LmmFit, text: str, data: Any, changes: dict[str, Any]) ->
     _warn_rows_stay_out(fit, parsed)
     if parsed.response == old.response:
         options.pop("na", None)  # nothing is missing in the observations used
-        return refit_stored(fit, text, options.pop("reml"), **options)
+        known = {name: options.pop(name) for name in ("sigma", "relmat")}
+        return refit_stored(fit, text, options.pop("reml"), known=known, **options)
     if isinstance(old.response_node, Name):
         table = table.assign(**{old.response_node.name: stored_response(fit)})
     check_stored(text, table, response=True)
