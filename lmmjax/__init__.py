@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import datasets, errors, plots
+    from .compilation_cache import use_compilation_cache
     from .inference.lrt import anova, lrtest
     from .linear.drop1 import drop1
     from .linear.fit import lm
@@ -39,6 +40,7 @@ _HOME = {
     "lrtest": "inference.lrt",
     "update": "linear.update",
     "update_formula": "linear.update",
+    "use_compilation_cache": "compilation_cache",
     "variance_partition": "partition",
     "Status": "status",
 }
@@ -46,7 +48,8 @@ _MODULES = ("datasets", "errors", "plots", "expression", "inference")
 
 __all__ = [
     "FitBatch", "LmFit", "LmmFit", "Model", "Status", "anova", "compile", "datasets", "drop1",
-    "errors", "lm", "lmer", "lrtest", "plots", "update", "update_formula", "variance_partition",
+    "errors", "lm", "lmer", "lrtest", "plots", "update", "update_formula",
+    "use_compilation_cache", "variance_partition",
 ]  # fmt: skip
 
 

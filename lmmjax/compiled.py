@@ -49,5 +49,5 @@ def _signature(args: Any, kwargs: Any) -> Hashable:
     """What decides whether calls share a program (or a little more: numbers by value)."""
     leaves, tree = jax.tree.flatten((args, kwargs))
     return tree, tuple(
-        (leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else leaf for leaf in leaves
+        (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves
     )

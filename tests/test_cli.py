@@ -16,7 +16,7 @@ import pytest
 
 import lmmjax
 from lmmjax.cli import main
-from lmmjax.cli.cache import cache_directory, use_cache
+from lmmjax.compilation_cache import cache_directory, use_compilation_cache
 from lmmjax.errors import FitWarning, FormulaError
 
 GENES = ["001", "1", "NA", "nan", "g5"]
@@ -339,26 +339,38 @@ def test_light_start():
 
 def test_cache_directory_depends_on_the_machine(monkeypatch):
     here = cache_directory()
-    monkeypatch.setattr("lmmjax.cli.cache._instruction_sets", lambda: "other")
+    monkeypatch.setattr("lmmjax.compilation_cache._instruction_sets", lambda: "other")
     assert cache_directory() != here
     assert cache_directory().parent == here.parent
 
 
 def test_cache_of_the_user_is_respected(monkeypatch, tmp_path):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
-    assert use_cache() == tmp_path
+    assert use_compilation_cache() == tmp_path
+
+
+def test_cache_where_one_wants_it(tmp_path):
+    code = (
+        "import sys, lmmjax\nassert str(lmmjax.use_compilation_cache(sys.argv[1])) == sys.argv[1]\n"
+        "import jax\njax.jit(lambda x: 3 * x + 1)(2.0)"
+    )
+    where = tmp_path / "programs"
+    subprocess.run([sys.executable, "-c", code, str(where)], check=True)
+    assert any(where.iterdir())
 
 
 def test_cache_that_cannot_be_made(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    monkeypatch.setattr("lmmjax.cli.cache.cache_directory", lambda: tmp_path / "file" / "cache")
-    assert use_cache() is None
+    monkeypatch.setattr(
+        "lmmjax.compilation_cache.cache_directory", lambda: tmp_path / "file" / "cache"
+    )
+    assert use_compilation_cache() is None
 
 
 def test_the_cache_is_filled(tmp_path):
     code = (
-        "from lmmjax.cli.cache import use_cache\nassert use_cache()\n"
+        "import lmmjax\nassert lmmjax.use_compilation_cache()\n"
         "import jax\njax.jit(lambda x: 3 * x + 1)(2.0)"
     )
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}

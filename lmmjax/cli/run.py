@@ -179,9 +179,9 @@ def _prepare(options: Options, clock: Clock) -> None:
     """Import JAX, the cache set up before anything is compiled."""
     with clock.stage("import"):
         if options.cache:
-            from lmmjax.cli.cache import use_cache
+            from lmmjax.compilation_cache import use_compilation_cache
 
-            use_cache()
+            use_compilation_cache()
         import jax  # noqa: F401
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -161,26 +161,24 @@ class _Surface:
         step = max(0.1 * estimate, 0.02 * fit.sigma)
         return _Track(self.minimum, estimate, (0.0, np.inf), step, hold, start)
 
-    def _at_sigma(self, value: float, point: np.ndarray) -> tuple[float, np.ndarray]:
+    def _at_sigma(self, value: float, near: _Optimum) -> _Optimum:
         if value <= 0.0:
-            return np.inf, point
+            return near._replace(value=np.inf)
         held = float(np.log(value))
 
         def objective(theta: np.ndarray):
             return self.likelihood.with_sigma(theta, held)[:2]
 
-        found, theta = _minimise(objective, self._lifted(point)[:-1])
-        return found, np.append(theta, held)
+        found = _minimise(objective, near._replace(point=self._lifted(near.point)[:-1]))
+        return found._replace(point=np.append(found.point, held))
 
-    def _at_coefficient(self, j: int, value: float, point: np.ndarray) -> tuple[float, np.ndarray]:
+    def _at_coefficient(self, j: int, value: float, near: _Optimum) -> _Optimum:
         def objective(theta: np.ndarray):
             return self.likelihood.with_coefficient(theta, j, value)
 
-        return _minimise(objective, self._lifted(point))
+        return _minimise(objective, near._replace(point=self._lifted(near.point)))
 
-    def _at_component(
-        self, component: Component, value: float, point: np.ndarray
-    ) -> tuple[float, np.ndarray]:
+    def _at_component(self, component: Component, value: float, near: _Optimum) -> _Optimum:
         def moved(point):
             return component.held(point[:-1], np.exp(point[-1]), value)
 
@@ -193,7 +191,7 @@ class _Surface:
             gradient[-1] += along
             return out, gradient
 
-        return _minimise(objective, self._lifted(point))
+        return _minimise(objective, near._replace(point=self._lifted(near.point)))
 
     def _lifted(self, point: np.ndarray) -> np.ndarray:
         """The point with no Lambda near zero, where the even objective is flat."""
@@ -203,14 +201,26 @@ class _Surface:
         return out
 
 
-def _minimise(objective: Callable, start: np.ndarray) -> tuple[float, np.ndarray]:
-    """Minimum and where it is, by BFGS."""
+class _Optimum(NamedTuple):
+    """A minimum, where it is, and the inverse Hessian that BFGS ended with."""
+
+    value: float
+    point: np.ndarray
+    inverse: np.ndarray | None = None
+
+
+def _minimise(objective: Callable, near: _Optimum) -> _Optimum:
+    """Minimum by BFGS, from an optimum nearby and its inverse Hessian."""
     from scipy.optimize import minimize
 
+    start, inverse = near.point, near.inverse
     if not len(start):
-        return float(objective(start)[0]), start
-    found = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-7})
-    return float(found.fun), found.x
+        return _Optimum(float(objective(start)[0]), start)
+    options: dict[str, Any] = {"gtol": 1e-7}
+    if inverse is not None and np.linalg.eigvalsh(inverse)[0] > 0:
+        options["hess_inv0"] = 0.5 * (inverse + inverse.T)
+    found = minimize(objective, start, jac=True, method="BFGS", options=options)
+    return _Optimum(float(found.fun), found.x, found.hess_inv)
 
 
 class _Track:
@@ -222,20 +232,20 @@ class _Track:
         estimate: float,
         ends: tuple[float, float],
         step: float,
-        hold: Callable[[float, np.ndarray], tuple[float, np.ndarray]],
+        hold: Callable[[float, _Optimum], _Optimum],
         start: np.ndarray,
     ) -> None:
         self.minimum, self.estimate, self.ends, self.step = minimum, estimate, ends, step
         self.hold = hold
-        self.points: dict[float, tuple[float, np.ndarray]] = {estimate: (0.0, start)}
+        self.points = {estimate: (0.0, _Optimum(minimum, start))}
 
     def zeta(self, value: float) -> float:
         """Signed root of the increase at a value; optimised from the nearest known point."""
         if value not in self.points:
             near = min(self.points, key=lambda known: abs(known - value))
-            found, point = self.hold(value, self.points[near][1])
-            rise = max(found - self.minimum, 0.0)
-            self.points[value] = float(np.copysign(np.sqrt(rise), value - self.estimate)), point
+            found = self.hold(value, self.points[near][1])
+            rise = max(found.value - self.minimum, 0.0)
+            self.points[value] = float(np.copysign(np.sqrt(rise), value - self.estimate)), found
         return self.points[value][0]
 
     def explore(self, cutoff: float) -> None:

@@ -26,14 +26,34 @@ def cache_directory() -> Path:
     return platformdirs.user_cache_path("lmmjax", appauthor=False) / name
 
 
-def use_cache() -> Path | None:
-    """Let JAX keep compiled programs; returns the directory, None if it cannot be written.
+def use_compilation_cache(directory: str | Path | None = None) -> Path | None:
+    """Let JAX keep compiled programs on disk, for this process and for later ones.
 
-    A cache that the user has set up (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
+    The command line does this by itself.  From Python it is a choice, because the setting
+    holds for everything the process compiles with JAX; call it before the first fit.
+
+    Parameters
+    ----------
+    directory
+        Default: one per user, machine and version (:func:`cache_directory`), unless
+        ``JAX_COMPILATION_CACHE_DIR`` names one already.
+
+    Returns
+    -------
+    Path or None
+        The directory, ``None`` if it cannot be written.
+
+    Examples
+    --------
+    >>> import lmmjax
+    >>> lmmjax.use_compilation_cache()  # doctest: +SKIP
+    PosixPath('/home/me/.cache/lmmjax/lmmjax-0.1.0-jaxlib-0.12.0-3f2a...')
     """
-    if own := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return Path(own)
-    directory = cache_directory()
+    if directory is None:
+        if own := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+            return Path(own)
+        directory = cache_directory()
+    directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:
