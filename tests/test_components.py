@@ -65,6 +65,14 @@ def test_pieces_fit_together_with_missing_values(ragged, which, gene):
     assert m["X"].shape == (m["n"], m["p"]) and m["Z"].shape == (m["n"], m["q"])
     assert m["n"] == fit.n_obs and m["n_rtrms"] == 2 and m["q"] == len(m["b"]) == len(m["u"])
     np.testing.assert_allclose(m["Lambda"] @ m["u"], m["b"], atol=1e-9)
+    assert getme(fit, "l_i") @ getme(fit, "p_i") == m["q"]
+    assert np.all(m["theta"] >= getme(fit, "lower"))
+    zl = np.sqrt(m["weights"])[:, None] * (m["Z"] @ m["Lambda"])
+    x = np.sqrt(m["weights"])[:, None] * m["X"]
+    information = x.T @ np.linalg.solve(np.eye(m["n"]) + zl @ zl.T, x)
+    rx = getme(fit, "RX")
+    np.testing.assert_allclose(rx.T @ rx, information, rtol=1e-7, atol=1e-9)
+    assert np.all(np.tril(rx, -1) == 0.0)
     fitted = m["X"] @ m["beta"] + m["Z"] @ m["b"] + m["offset"]
     np.testing.assert_allclose(fitted, fit.fitted(), atol=1e-9)
     np.testing.assert_allclose(m["y"] - fitted, residuals_of_type(fit), atol=1e-9)

@@ -10,6 +10,7 @@ import pytest
 import reference
 
 import lmmjax
+import lmmjax.diagnostics
 from lmmjax.errors import (
     DesignError,
     DTypeError,
@@ -169,6 +170,15 @@ def test_everything_that_follows_from_a_fit(kin, tmp_path) -> None:
         fit.sigma**2 * (1.0 - np.diag(projection)),
         rtol=1e-8,
     )
+    m = {name: fit.getme(name) for name in ("Z", "Lambda", "b", "u", "RX")}
+    effects = fit.fitted().to_numpy() - x @ fit.fixef.to_numpy()
+    np.testing.assert_allclose(m["Z"] @ m["b"], effects, atol=1e-10)
+    np.testing.assert_allclose(m["Z"] @ m["Lambda"] @ m["u"], effects, atol=1e-9)
+    np.testing.assert_allclose(np.eye(60) + (m["Z"] @ m["Lambda"]) @ (m["Z"] @ m["Lambda"]).T, v)
+    np.testing.assert_allclose(m["RX"].T @ m["RX"], x.T @ inverse @ x, rtol=1e-8)
+    factors = lmmjax.diagnostics.shrinkage_by_level(fit).query("group == 'id'")["factor"]
+    shrunk = 1.0 - np.diag(variances) / (fit.sigma**2 * np.diag(g))
+    np.testing.assert_allclose(factors, shrunk, rtol=1e-7)
     fit.fits.to_parquet(tmp_path / "fit")
     again = lmmjax.FitBatch.from_parquet(tmp_path / "fit")["y"]
     np.testing.assert_allclose(again.ranef()["id"], fit.ranef()["id"], atol=1e-10)

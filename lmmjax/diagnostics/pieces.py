@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from lmmjax.errors import LmmError
+from lmmjax.structure import triangle
 from lmmjax.varcorr import term_factors
 
 from .mixed_equations import estimated_columns, require_estimates, row_weights
@@ -20,8 +21,19 @@ if TYPE_CHECKING:
 
 
 def present_levels(fit: LmmFit, term: RandomTerm) -> np.ndarray:
-    """Levels of a term that the response has observations of, positions."""
-    return np.unique(term.codes[fit._seen])
+    """Levels of a term that the response has observations of, positions.
+
+    Where levels have a known covariance all count: the unobserved ones have effects too.
+    """
+    return _present(fit, term)[0]
+
+
+def _present(fit: LmmFit, term: RandomTerm) -> tuple[np.ndarray, np.ndarray]:
+    """Those levels, and which of them each observation used has."""
+    codes = term.codes[fit._seen]
+    if term.root is not None:
+        return np.arange(term.n_levels), codes
+    return np.unique(codes, return_inverse=True)
 
 
 def relative_factors(fit: LmmFit) -> list[np.ndarray]:
@@ -32,7 +44,7 @@ def relative_factors(fit: LmmFit) -> list[np.ndarray]:
 def _z(fit: LmmFit) -> np.ndarray:
     columns: list[np.ndarray] = [np.zeros((fit.n_obs, 0))]
     for term in fit.model.design.terms:
-        present, codes = np.unique(term.codes[fit._seen], return_inverse=True)
+        present, codes = _present(fit, term)
         block = np.zeros((fit.n_obs, len(present), term.n_columns))
         block[np.arange(fit.n_obs), codes] = term.z[fit._seen]
         columns.append(block.reshape(fit.n_obs, -1))
@@ -41,7 +53,10 @@ def _z(fit: LmmFit) -> np.ndarray:
 
 def _lambda(fit: LmmFit) -> np.ndarray:
     pairs = zip(fit.model.design.terms, relative_factors(fit), strict=True)
-    blocks = [np.kron(np.eye(len(present_levels(fit, term))), factor) for term, factor in pairs]
+    blocks = [
+        np.kron(np.eye(len(present_levels(fit, t))) if t.root is None else t.root, factor)
+        for t, factor in pairs
+    ]
     return np.asarray(block_diag(*blocks)) if blocks else np.zeros((0, 0))
 
 
@@ -55,9 +70,11 @@ def _u(fit: LmmFit) -> np.ndarray:
     pulled = row_weights(fit) * fit.residuals().to_numpy()
     parts = [np.zeros(0)]
     for term, factor in zip(fit.model.design.terms, relative_factors(fit), strict=True):
-        present, codes = np.unique(term.codes[fit._seen], return_inverse=True)
+        present, codes = _present(fit, term)
         sums = np.zeros((len(present), term.n_columns))
         np.add.at(sums, codes, pulled[:, None] * term.z[fit._seen])
+        if term.root is not None:
+            sums = term.root.T @ sums
         parts.append((sums @ factor).ravel())
     return np.concatenate(parts)
 
@@ -69,10 +86,21 @@ def _cnms(fit: LmmFit) -> list[tuple[str, tuple[str, ...]]]:
 def _flist(fit: LmmFit) -> pd.DataFrame:
     columns = {}
     for term in fit.model.design.terms:
-        present, codes = np.unique(term.codes[fit._seen], return_inverse=True)
+        present, codes = _present(fit, term)
         names = [term.levels[k] for k in present]
         columns[term.group] = pd.Categorical.from_codes(codes.tolist(), categories=names)
     return pd.DataFrame(columns, index=fit.model.design.observations[fit._seen])
+
+
+def _rx(fit: LmmFit) -> np.ndarray:
+    kept = estimated_columns(fit)
+    unit = fit.fits._unit_vcov[fit.index][np.ix_(kept, kept)]
+    return np.linalg.cholesky(np.linalg.inv(unit)).T if len(unit) else unit
+
+
+def _lower(fit: LmmFit) -> np.ndarray:
+    terms = fit.model.design.terms
+    return np.array([0.0 if i == j else -np.inf for t in terms for i, j in triangle(t.n_columns)])
 
 
 def _offset(fit: LmmFit) -> np.ndarray:
@@ -92,9 +120,14 @@ _PIECES: dict[str, Callable[[Any], Any]] = {
     "sigma": lambda fit: fit.sigma,
     "Lambda": _lambda,
     "Lambdat": lambda fit: _lambda(fit).T,
+    "Tlist": relative_factors,
+    "lower": _lower,
+    "RX": _rx,
     "n": lambda fit: fit.n_obs,
     "p": lambda fit: int(estimated_columns(fit).sum()),
     "q": lambda fit: sum(len(present_levels(fit, t)) * t.n_columns for t in fit.model.design.terms),
+    "l_i": lambda fit: np.array([len(present_levels(fit, t)) for t in fit.model.design.terms]),
+    "p_i": lambda fit: np.array([t.n_columns for t in fit.model.design.terms]),
     "n_rtrms": lambda fit: len(fit.model.design.terms),
     "cnms": _cnms,
     "flist": _flist,
@@ -119,8 +152,10 @@ def getme(fit: LmmFit, name: str) -> Any:
         ``weights`` (n,).  ``beta`` (p,), ``theta``, ``sigma``.  ``b`` (q,) = Lambda u, in units
         of the response per unit of Z, and the spherical ``u`` (q,).  ``Lambda`` (q, q) and its
         transpose ``Lambdat``: Cov(b) = sigma^2 Lambda Lambda'.  ``n``, ``p``, ``q``,
-        ``n_rtrms`` (number of terms).  ``cnms``: (group, effects) of each term.  ``flist``:
-        DataFrame of the grouping factors.
+        ``n_rtrms`` (number of terms), ``l_i`` and ``p_i`` (levels and effects of each).
+        ``Tlist``: the (q, q) factor of each term; ``lower``: bounds of theta.  ``RX`` (p, p):
+        upper triangular, RX'RX = X'V^-1 X per unit sigma^2.  ``cnms``: (group, effects) of
+        each term.  ``flist``: DataFrame of the grouping factors.
 
     Returns
     -------

@@ -73,7 +73,10 @@ def shrinkage_by_level(fit: LmmFit) -> pd.DataFrame:
         factor = np.zeros(mode.shape)
         for at, (k, column, _) in enumerate(effects):
             variance = prior[k][0, column, column]
-            if variance > 0:
+            root = terms[k].root
+            if root is not None:  # levels with a known covariance need not be alike
+                variance = variance * np.sum(root[present] ** 2, axis=1)
+            if np.all(variance > 0):
                 factor[:, at] = 1.0 - conditional[k][present, column, column] / variance
         q = len(effects)
         parts.append(
