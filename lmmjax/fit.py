@@ -160,8 +160,11 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
     if spectral and model.layout.term_sizes != (1,):
         raise ValueError("path='spectral' needs exactly one random-effects term, a scalar one")
     layout = model.layout
-    if options.path == "sparse" and not (layout.q and layout.n_dense):
-        raise ValueError("path='sparse' needs random effects of two grouping factors")
+    if options.path == "sparse":
+        if not (layout.q and layout.n_dense):
+            raise ValueError("path='sparse' needs random effects of two grouping factors")
+        if model.design.relationships:
+            raise ValueError("path='sparse' is not for known covariances between levels")
     limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
     if weights is None and options.path == "auto" and not spectral:
         prepared = model.prepared

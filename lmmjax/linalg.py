@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .structure import MANY_COLUMNS
+
 Array = jax.Array
 
 
@@ -25,8 +27,13 @@ def _row(matrix: Array, index: Array | int) -> Array:
 
 
 def product(a: Array, b: Array) -> Array:
-    """Matrix product of (i, j, batch) and (j, k, batch), by accumulating outer products."""
+    """Matrix product of (i, j, batch) and (j, k, batch).
+
+    Small ones by accumulating outer products, large ones by the matrix routines.
+    """
     inner = a.shape[1]
+    if inner >= MANY_COLUMNS:
+        return jnp.einsum("ij...,jk...->ik...", a, b)
     batch = jnp.broadcast_shapes(a.shape[2:], b.shape[2:])
     columns = jnp.swapaxes(a, 0, 1)
 

@@ -309,6 +309,4 @@ def between_times(stats: Statistics, weights: Array, right: Array) -> Array:
         w = weights.reshape(total, 1, 1, -1)
         return sum((w[c] * each[c] for c in range(1, total)), w[0] * each[0])
     summed, _, _ = combine(stats, weights, False)
-    if isinstance(stats, Sparse):
-        return jnp.einsum("ijb,jkb->ikb", summed[:rows, :rows], right)
     return product(summed[:rows, :rows], right)

@@ -249,6 +249,15 @@ def test_a_relationship_that_tells_nothing_apart(kin) -> None:
         lmmjax.compile("~ x + (1|id)", one, relmat={"id": identity})
 
 
+def test_paths_that_cannot_hold_a_relationship(kin) -> None:
+    data, covariance = kin
+    model = lmmjax.compile("~ x + (1|id) + (1|batch)", data, relmat={"id": covariance})
+    y = data[["y"]].to_numpy()
+    for path, message in (("sparse", "known covariances"), ("spectral", "exactly one")):
+        with pytest.raises(ValueError, match=message):
+            model.fit(y, path=path)
+
+
 # ---- a residual standard deviation that is known ------------------------------------------
 
 

@@ -52,7 +52,7 @@ def test_chosen_where_columns_are_many_and_rarely_meet(ratings, model) -> None:
     full = pd.DataFrame({"a": np.repeat(np.arange(300), 260), "b": np.tile(np.arange(260), 300)})
     crossed = lmmjax.compile("~ (1|a) + (1|b)", full.astype(str))
     assert not crossed.many_columns  # every pair meets: nothing is sparse
-    assert not worth_it(cases.model("one_term").layout, [np.arange(3)], [3])
+    assert not worth_it(cases.model("one_term").layout, [np.arange(3)], [3], [None])
 
 
 @pytest.mark.parametrize("reml", [True, False])
