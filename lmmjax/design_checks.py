@@ -249,12 +249,13 @@ def _numbered_within(inner: Factor, outer: Factor) -> bool:
     if first not in (0, 1) or set(numbers.tolist()) != set(range(first, first + len(numbers))):
         return False
     rank = np.argsort(np.argsort(numbers))[inner.codes]
-    cells = np.unique(np.column_stack([outer.codes, rank]), axis=0)
+    cells = np.unique(outer.codes.astype(np.int64) * len(inner.levels) + rank)
     if len(inner.codes) < 1.5 * len(cells):
         return False
-    count = np.bincount(cells[:, 0], minlength=len(outer.levels))
+    of, rank = np.divmod(cells, len(inner.levels))
+    count = np.bincount(of, minlength=len(outer.levels))
     largest = np.zeros(len(outer.levels), dtype=np.int64)
-    np.maximum.at(largest, cells[:, 0], cells[:, 1])
+    np.maximum.at(largest, of, rank)
     if prefixes != {""} and np.all(count == count[0]):
         return False
     # ranks 0 .. k - 1 without a gap in every level, and most levels with more than one
