@@ -57,7 +57,7 @@ def confint(
     >>> fit = lmmjax.lmer("Reaction ~ Days + (Days | Subject)",
     ...                   lmmjax.datasets.load_sleepstudy())
     >>> fit.confint(method="wald").loc["Days"].round(3).tolist()
-    [7.439, 13.496]
+    [7.438, 13.497]
     """
     check_level(level)
     names = parameter_names(fit.model.design)
