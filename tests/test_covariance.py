@@ -164,4 +164,9 @@ def test_layout_of_theta() -> None:
     ],
 )
 def test_the_largest_group_is_eliminated(groups, levels, expected) -> None:
-    assert choose_eliminated(groups, levels) == expected
+    assert choose_eliminated(groups, levels, [False] * len(groups)) == expected
+
+
+def test_related_levels_are_not_eliminated() -> None:
+    assert choose_eliminated(["a", "b"], [9, 3], [True, False]) == [1]
+    assert choose_eliminated(["a"], [9], [True]) == []

@@ -164,7 +164,7 @@ def test_spectrum_has_the_covariance(weighted: bool) -> None:
     model = cases.model("one_term")
     weights = np.linspace(0.5, 2.0, 40) if weighted else None
     z, codes, _ = engine_terms(model)
-    out = rotate_to_spectrum(model.layout, model.design.X, z[0], codes[0], weights)
+    out = rotate_to_spectrum(model.design.X, z[0], codes[0], weights)
     d = np.zeros(40)
     d[:] = (np.asarray(out.arrays.root)[:, 0, 0] * out.z_scale[0][0]) ** 2
     full, _ = dense.random_effects(model.design, [1.0])
