@@ -222,9 +222,12 @@ class Batches:
             target[..., which] = leaf
 
     def _padded(self, matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        out = np.zeros((matrix.shape[0], self.size))
         if columns[-1] - columns[0] + 1 == len(columns):  # consecutive: no gather
-            out[:, : len(columns)] = matrix[:, columns[0] : columns[-1] + 1]
+            part = matrix[:, columns[0] : columns[-1] + 1]
         else:
-            out[:, : len(columns)] = matrix[:, columns]
+            part = matrix[:, columns]
+        if len(columns) == self.size:
+            return np.ascontiguousarray(part)
+        out = np.zeros((matrix.shape[0], self.size))
+        out[:, : len(columns)] = part
         return out

@@ -96,7 +96,8 @@ def triage(model: Model, values: np.ndarray, weights: np.ndarray | None, force_o
     rest = np.flatnonzero(~own)
     if len(rest):
         part = values if len(rest) == total else values[:, rest]
-        flat = part.max(axis=0, initial=-np.inf) == part.min(axis=0, initial=np.inf)
+        alike = np.flatnonzero(part[0] == part[-1])  # the few that are worth a look at all rows
+        flat = alike[(part[:, alike] == part[0, alike]).all(axis=0)]
         status[rest[flat]] = Status.CONSTANT_RESPONSE.code
     # all columns keep their places, hopeless ones as idle lanes: what is in one lane never moves
     # another
