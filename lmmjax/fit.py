@@ -167,8 +167,8 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
         if model.design.relationships:
             raise ValueError("path='sparse' is not for known covariances between levels")
     limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
-    if weights is None and options.path == "auto" and not spectral:
-        prepared = model.prepared
+    if weights is None and options.path == "auto":
+        prepared = model.prepared_spectral if spectral else model.prepared
     elif limit is None:
         sparse = True if options.path == "sparse" else None
         prepared = model._prepare(weights, spectral=spectral, sparse=sparse)

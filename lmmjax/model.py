@@ -298,6 +298,11 @@ class Model:
         """Unweighted shared path."""
         return self._prepare(None)
 
+    @cached_property
+    def prepared_spectral(self) -> Prepared:
+        """The same in the eigenvectors of the covariance of a single scalar term."""
+        return self._prepare(None, spectral=True)
+
     @property
     def n_covariances(self) -> int:
         """Estimated parameters of the covariance: theta, and sigma unless it is given."""
