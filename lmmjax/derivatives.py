@@ -58,7 +58,7 @@ def psi_times(layout: Layout, theta: Array, rows: Array) -> Array:
     return _by_dense_term(covariance.psi, layout, theta, rows)
 
 
-def lambda_times(layout: Layout, theta: Array, rows: Array) -> Array:
+def lambda_transpose_times(layout: Layout, theta: Array, rows: Array) -> Array:
     """Lambda' of the dense terms times (n_dense, ..., B) rows."""
 
     def transposed(theta, q):

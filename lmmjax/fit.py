@@ -164,7 +164,7 @@ def _run_shared(model, fits, values, weights, columns, options, advance):
     if options.path == "sparse":
         if not (layout.q and layout.n_dense):
             raise ValueError("path='sparse' needs random effects of two grouping factors")
-        if model.design.relationships:
+        if any(term.root is not None for term in model.design.terms):
             raise ValueError("path='sparse' is not for known covariances between levels")
     limit = {"compressed": 1 << 30, "blocked": -1}.get(options.path)
     if weights is None and options.path == "auto":

@@ -18,7 +18,7 @@ import numpy as np
 
 from .modes import seen_cells
 from .prepare import indicator_columns
-from .structure import triangle
+from .varcorr import term_factors
 
 if TYPE_CHECKING:
     from .design import RandomTerm
@@ -72,11 +72,8 @@ def solve_equations(fits: FitBatch, index: int, fixed: bool) -> Equations:
     if fits.weights is not None:
         weight = np.where(seen, fits.weights[:, index], 0.0)
     engine = [design.terms[k] for k in model.order.engine_terms]
-    theta = fits._theta[index][model.order.theta]
-    factors = [
-        relative_factor(theta[part], q)
-        for part, q in zip(layout.theta_slices, layout.term_sizes, strict=True)
-    ]
+    by_term = term_factors(fits.take([index]), relative=True)
+    factors = [by_term[k][0] for k in model.order.engine_terms]
     scaled = [term.z @ factor for term, factor in zip(engine, factors, strict=True)]
     first = len(layout.eliminated)
     dense = scatter(model.n, engine[first:], scaled[first:], [t.codes for t in engine[first:]])
@@ -114,11 +111,3 @@ def scatter(
         for term, value, code in zip(terms, values, codes, strict=True)
     ]
     return np.concatenate([np.zeros((count, 0)), *blocks], axis=1)
-
-
-def relative_factor(theta: np.ndarray, q: int) -> np.ndarray:
-    """Lambda (q, q) of one term from its entries of theta."""
-    out = np.zeros((q, q))
-    for value, (i, j) in zip(theta, triangle(q), strict=True):
-        out[i, j] = value
-    return out

@@ -386,8 +386,10 @@ def explain(model: Model, path: Path) -> str:
             chosen = "sparse"
         else:
             chosen = "compressed" if model.prepared.compressed else "blocked"
-    arrays = model.prepared.arrays
-    classes = len(arrays.count) if isinstance(arrays, SharedArrays) else first.n_levels
+    classes = 0
+    if chosen in ("compressed", "blocked"):
+        arrays = model.prepared.arrays
+        classes = len(arrays.count) if isinstance(arrays, SharedArrays) else first.n_levels
     system = f"reduced system of {layout.n_dense} random and {layout.p} fixed columns"
     reasons = {
         "compressed": (

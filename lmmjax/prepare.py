@@ -111,6 +111,17 @@ def orthonormal_basis(x: np.ndarray, root_weight: np.ndarray) -> tuple[np.ndarra
     return q * sign, (r * sign[:, None]) @ (scale[:, None] * shift)
 
 
+def scaled_terms(
+    z: list[np.ndarray], root_weight: np.ndarray | None = None
+) -> tuple[list[np.ndarray], tuple[np.ndarray, ...]]:
+    """Columns of every term at unit mean square, times the roots of weights; and their scales."""
+    z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
+    scaled = [part / s for part, s in zip(z, z_scale, strict=True)]
+    if root_weight is not None:
+        scaled = [root_weight[:, None] * part for part in scaled]
+    return scaled, z_scale
+
+
 def prepare(
     layout: Layout,
     x: np.ndarray,
@@ -142,8 +153,7 @@ def prepare(
     n = x.shape[0]
     root_weight = np.ones(n) if weights is None else np.sqrt(weights)
     basis, x_transform = orthonormal or orthonormal_basis(x, root_weight)
-    z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
-    z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
+    z, z_scale = scaled_terms(z, root_weight)
     n_elim = len(layout.eliminated)
     dense = dense_columns(z, codes, n_levels, roots, n_elim)
     a = np.concatenate([*dense, basis], axis=1)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from .derivatives import lambda_times
+from .derivatives import lambda_transpose_times
 from .prepare import (
     Leaf,
     Prepared,
@@ -25,6 +25,7 @@ from .prepare import (
     level_positions,
     orthonormal_basis,
     rotate_levels,
+    scaled_terms,
 )
 from .statistics import Sparse
 from .structure import MANY_COLUMNS, Layout, triangle
@@ -95,8 +96,7 @@ def prepare_sparse(
     n, n_elim = x.shape[0], len(layout.eliminated)
     root_weight = np.ones(n) if weights is None else np.sqrt(weights)
     basis, x_transform = orthonormal_basis(x, root_weight)
-    z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
-    z = [root_weight[:, None] * part / s for part, s in zip(z, z_scale, strict=True)]
+    z, z_scale = scaled_terms(z, root_weight)
     columns, values, start = [], [], 0
     for (q, levels), part, code in zip(layout.dense, z[n_elim:], codes[n_elim:], strict=True):
         columns.append(start + code[:, None].astype(np.int64) * q + np.arange(q))
@@ -240,9 +240,9 @@ def absorb_at_once(
     batch = max(rr.shape[-1], theta.shape[-1])
     rr = jnp.broadcast_to(rr, (*rr.shape[:2], batch))
     ry = jnp.broadcast_to(ry, (ry.shape[0], max(batch, ry.shape[-1])))
-    left = lambda_times(layout, theta, rr[:d])  # Lambda' Z' V^-1 A
-    right = lambda_times(layout, theta, ry[:d])
-    system = lambda_times(layout, theta, jnp.swapaxes(left[:, :d], 0, 1))
+    left = lambda_transpose_times(layout, theta, rr[:d])  # Lambda' Z' V^-1 A
+    right = lambda_transpose_times(layout, theta, ry[:d])
+    system = lambda_transpose_times(layout, theta, jnp.swapaxes(left[:, :d], 0, 1))
 
     def one(parts):
         system, left, right = parts

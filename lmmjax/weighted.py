@@ -17,7 +17,7 @@ from jax import lax
 
 from . import linalg
 from .crossproducts import ROUNDING, power_of_two
-from .prepare import Leaf, centre_columns, dense_columns, level_positions
+from .prepare import Leaf, centre_columns, dense_columns, level_positions, scaled_terms
 from .statistics import Blocked
 from .structure import Layout
 
@@ -60,8 +60,7 @@ def prepare_weighted(
     centred, shift = centre_columns(x)
     scale = np.sqrt(np.mean(centred**2, axis=0))
     scale[scale == 0] = 1.0
-    z_scale = tuple(np.sqrt(np.mean(part**2, axis=0)) for part in z)
-    z = [part / s for part, s in zip(z, z_scale, strict=True)]
+    z, z_scale = scaled_terms(z)
     n_elim = len(layout.eliminated)
     dense = dense_columns(z, codes, n_levels, roots, n_elim)
     a = np.concatenate([*dense, centred / scale], axis=1)

@@ -10,7 +10,6 @@ log|V|, r2, beta and its unit covariance C as functions of theta, the others fol
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -155,7 +154,3 @@ class Likelihood:
         )
         value = at.logdet + self.n * (1.0 + np.log(2.0 * np.pi * rss / self.n))
         return float(value), slope.logdet + self.n * d_rss / rss
-
-    @cached_property
-    def n_theta(self) -> int:
-        return self._layout.n_theta
