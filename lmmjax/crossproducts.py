@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from . import linalg
 from .prepare import SharedArrays
 from .sparse import SparseArrays, sparse_statistics
 from .statistics import Blocked, Compressed, Statistics
@@ -22,6 +23,8 @@ Array = jax.Array
 
 #: Residuals from the fixed effects below this fraction of the response are rounding.
 ROUNDING = 16 * np.finfo(float).eps
+#: Up to here the size of the program counts, not its speed.
+FEW_RESPONSES = 8
 
 
 def power_of_two(size: Array) -> Array:
@@ -126,12 +129,14 @@ def _dense_statistics(
     rotated_y = jnp.zeros((arrays.positions.shape[0], q, y.shape[1]))
 
     def add_position(k, total):
-        rows = y[lax.dynamic_index_in_dim(positions, k, 1, keepdims=False)]
-        rotation = lax.dynamic_index_in_dim(arrays.rotation, k, 1, keepdims=False)
+        rows = y[linalg.part(positions, k, 1)]
+        rotation = linalg.part(arrays.rotation, k, 1)
         return total + rotation[:, :, None] * rows[:, None]
 
     width = arrays.positions.shape[1]
-    if width <= 32:
+    if y.shape[1] <= FEW_RESPONSES:  # all at once: the smallest program
+        rotated_y = jnp.sum(arrays.rotation[..., None] * y[positions][:, :, None], axis=1)
+    elif width <= 32:
         for k in range(width):
             rotated_y = add_position(k, rotated_y)
     else:  # unrolled, the program would grow with the largest level

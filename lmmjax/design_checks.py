@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lmmjax.design_columns import Factor, as_numbers, column, is_factor
-from lmmjax.errors import CodingWarning, DesignError, RankWarning
+from lmmjax.errors import CodingWarning, DesignError, RankWarning, warn
 from lmmjax.formula import Bar, ParsedFormula
 from lmmjax.formula_nodes import Name
 from lmmjax.rank import independent_columns
@@ -123,9 +122,7 @@ def report_rank(names: Sequence[str], kept: np.ndarray, rank_deficient: str) -> 
     message = f"fixed effects depend linearly on those before them: {shown}"
     if rank_deficient == "error":
         raise DesignError(f"{message}; remove them, or use rank_deficient='drop'")
-    warnings.warn(
-        f"{message}; they are dropped and their coefficients are NaN", RankWarning, stacklevel=3
-    )
+    warn(f"{message}; they are dropped and their coefficients are NaN", RankWarning)
 
 
 def warn_numeric_labels(parsed: ParsedFormula, data: pd.DataFrame) -> None:
@@ -149,11 +146,10 @@ def warn_numeric_labels(parsed: ParsedFormula, data: pd.DataFrame) -> None:
             reason = "looks like an identifier"
         else:
             continue
-        warnings.warn(
+        warn(
             f"the integer column {name!r} {reason} but is a number among the fixed effects (one "
             f"slope); write C({name}) for one effect per level",
             CodingWarning,
-            stacklevel=3,
         )
 
 
@@ -187,13 +183,12 @@ def warn_reused_labels(groups: Mapping[str, Factor], bars: Sequence[Bar]) -> Non
             (name_b, b, name_a, a),
         ):
             if _numbered_within(inner, outer):
-                warnings.warn(
+                warn(
                     f"the labels of {inner_name!r} start anew within {outer_name!r}, and equal "
                     f"labels count as one group; if {inner_name} {inner.levels[0]!r} of two "
                     f"levels of {outer_name!r} are different, write "
                     f"(1 | {outer_name}:{inner_name})",
                     CodingWarning,
-                    stacklevel=3,
                 )
                 break
 
@@ -229,12 +224,11 @@ def warn_shared_identifiers(
             split = rows.assign(sex=np.asarray(column(data, sex)))
             both = split.groupby("group")["sex"].nunique().to_numpy() > 1
             if both.mean() > 0.5 and not split.duplicated().any() and rows.duplicated().any():
-                warnings.warn(
+                warn(
                     f"{sex!r} differs within {int(both.sum())} of the {len(both)} levels of "
                     f"{name!r}; if a label stands for several individuals, write "
                     f"({bar.lhs} | {sex}:{name})",
                     CodingWarning,
-                    stacklevel=3,
                 )
                 break
 

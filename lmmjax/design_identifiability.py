@@ -10,13 +10,12 @@ between grouping factors, never an n x n matrix.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lmmjax.errors import CodingWarning, DesignError
+from lmmjax.errors import CodingWarning, DesignError, warn
 
 _VANISHING = 1e-12  # of a squared norm, after against before projection
 _DEPENDENT = 1e-8  # smallest eigenvalue of the scaled Gram matrix
@@ -211,8 +210,6 @@ def _check_independent(
     groups = {terms[i].group if i < len(terms) else "" for i in involved}
     if len(groups) == 1 and "" not in groups:
         # (f || g) for a factor f, as lme4 reads it: redundant, but the fit itself is well defined
-        warnings.warn(
-            f"{message}; the fit is unique, their shares are not", CodingWarning, stacklevel=5
-        )
+        warn(f"{message}; the fit is unique, their shares are not", CodingWarning)
         return
     raise DesignError(f"{message}; remove one of them, or collect more observations per group")

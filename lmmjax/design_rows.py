@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from lmmjax.errors import (
     NonFiniteError,
     ResponseError,
     ShapeError,
+    warn,
 )
 from lmmjax.formula import ParsedFormula
 from lmmjax.formula_functions import columns_read
@@ -132,10 +132,9 @@ def complete_rows(
     if not kept.any():
         raise EmptyDataError(f"no observation is complete; missing values in {told}")
     dropped = int((~kept).sum())
-    warnings.warn(
+    warn(
         f"{dropped} of {len(data)} observations dropped: missing values in {told}",
         DroppedRowsWarning,
-        stacklevel=3,
     )
     return kept
 

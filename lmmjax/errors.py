@@ -1,8 +1,17 @@
 """Errors and warnings of lmmjax.
 
 Every error is a :class:`LmmError` (a ``ValueError``), so one ``except`` catches bad input
-of any kind; every warning is a :class:`LmmWarning`.
+of any kind; every warning is a :class:`LmmWarning` and points at the caller's line.
 """
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 class LmmError(ValueError):
@@ -87,3 +96,11 @@ class FitWarning(LmmWarning):
 
 class RefitWarning(LmmWarning):
     """REML fits were refitted by maximum likelihood before they were compared."""
+
+
+def warn(message: str, category: type[LmmWarning]) -> None:
+    """Warn about the line that called lmmjax, however deep in it this is noticed."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -7,19 +7,17 @@ and by which path; then runs the batches and puts the pieces together.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from .batch import Batches, block_size, chunk_size, padded_size
-from .errors import FitWarning, NonFiniteError, ResponseError
+from .errors import FitWarning, NonFiniteError, ResponseError, warn
 from .expression.align import align_expression, align_weights
 from .prepare import SharedArrays
 from .program import fit_chunk
@@ -256,13 +254,13 @@ def _run(
     size = options.chunk_size or chunk_size(block, options.memory)
     size = padded_size(len(fits), size)
     unit = model.theta_unit(z_scale)
+    scaling = {
+        "level_size": model.level_size[:, None],
+        "theta_unit": unit[:, None],
+        "log_x_scale": np.log(np.abs(np.diag(x_transform)))[:, None],
+    }
     with jax.enable_x64(True):
-        arrays = jax.tree.map(jnp.asarray, arrays)
-        scaling = {
-            "level_size": jnp.asarray(model.level_size[:, None]),
-            "theta_unit": jnp.asarray(unit[:, None]),
-            "log_x_scale": jnp.asarray(np.log(np.abs(np.diag(x_transform)))[:, None]),
-        }
+        arrays, scaling = jax.device_put((arrays, scaling))
     program = partial(fit_chunk, layout, options.reml, n_starts, min(block, size), arrays, scaling)
     start = None
     if options.start is not None:
@@ -292,11 +290,10 @@ def _warn_of_failures(fits: FitBatch) -> None:
     counts = Counter(names_of(failed))
     if counts:
         listing = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        warnings.warn(
+        warn(
             f"{sum(counts.values())} of {len(fits.responses)} responses have no converged fit "
             f"({listing}); see fits.status",
             FitWarning,
-            stacklevel=4,
         )
 
 

@@ -22,8 +22,15 @@ Array = jax.Array
 PASS_WIDTH = 4
 
 
+def part(array: Array, index: Array | int, axis: int) -> Array:
+    """The sub-array at ``index``, known when the program is written or only when it runs."""
+    if isinstance(index, int):
+        return lax.index_in_dim(array, index, axis, keepdims=False)
+    return lax.dynamic_index_in_dim(array, index, axis, keepdims=False)
+
+
 def _row(matrix: Array, index: Array | int) -> Array:
-    return lax.dynamic_index_in_dim(matrix, index, 0, keepdims=False)
+    return part(matrix, index, 0)
 
 
 def product(a: Array, b: Array) -> Array:
@@ -161,6 +168,12 @@ def inverse_and_logdet(matrix: Array) -> tuple[Array, Array]:
     q = matrix.shape[0]
     if q == 1:
         return 1.0 / matrix, jnp.log(matrix[0, 0])
+    if q == 2:  # written out: no loop to compile
+        factor = matrix[1, 0] / matrix[0, 0]
+        rest = matrix[1, 1] - factor * matrix[1, 0]
+        corner, side = 1.0 / rest, -factor / rest
+        first = jnp.stack([1.0 / matrix[0, 0] - factor * side, side])
+        return jnp.stack([first, jnp.stack([side, corner])]), jnp.log(matrix[0, 0] * rest)
     ry = jnp.zeros_like(matrix[0])
     swept, _, _, logdet = sweep(0, matrix, ry, jnp.zeros_like(matrix[0, 0]), None)
     return -swept, logdet
@@ -231,12 +244,12 @@ def eigen(matrix: Array, rounds: int | None = None) -> tuple[Array, Array]:
         new_i, new_j = c * row_i - s * row_j, s * row_i + c * row_j
         at_i, at_j = lane == i, lane == j
         a = jnp.where(at_i[:, None], new_i[None], jnp.where(at_j[:, None], new_j[None], a))
-        col_i = lax.dynamic_index_in_dim(a, i, 1, keepdims=False)
-        col_j = lax.dynamic_index_in_dim(a, j, 1, keepdims=False)
+        col_i = part(a, i, 1)
+        col_j = part(a, j, 1)
         new_i, new_j = c * col_i - s * col_j, s * col_i + c * col_j
         a = jnp.where(at_i[None], new_i[:, None], jnp.where(at_j[None], new_j[:, None], a))
-        v_i = lax.dynamic_index_in_dim(v, i, 1, keepdims=False)
-        v_j = lax.dynamic_index_in_dim(v, j, 1, keepdims=False)
+        v_i = part(v, i, 1)
+        v_j = part(v, j, 1)
         v = jnp.where(
             at_i[None],
             (c * v_i - s * v_j)[:, None],

@@ -169,7 +169,7 @@ def _run(
     eliminated = np.empty((fits.model_levels, layout.q, total))
     dense, linear = np.empty((layout.n_dense, total)), np.empty((n, total))
     with jax.enable_x64(True):
-        arrays = jax.tree.map(jnp.asarray, arrays)
+        arrays = jax.device_put(arrays)
         for start in range(0, total, size):
             part = slice(start, min(start + size, total))
             count = part.stop - start

@@ -149,7 +149,7 @@ def _best_of(
     """Lanes of the best among the first ``count`` starts (k, n_starts, B)."""
 
     def better(index, best):
-        lanes = run(jax.lax.dynamic_index_in_dim(starts, index, 1, keepdims=False))
+        lanes = run(linalg.part(starts, index, 1))
         value, old = lanes.point.evaluation.value, best.point.evaluation.value
         # a clear margin, so that rounding does not pick among equal minima
         wins = value - old < -1e-9 * (1.0 + jnp.abs(value))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .design import build_design
 from .design_rows import as_table
-from .errors import FitWarning
+from .errors import FitWarning, warn
 from .fit import check_single
 from .lmm_fit import LmmFit
 from .model import Model
@@ -100,5 +100,5 @@ def lmer(
     fit = LmmFit(fits, 0)
     check_single(fit.status, str(fit.response))
     if not fit.converged:
-        warnings.warn(f"{fit.response}: {fit.status.meaning}", FitWarning, stacklevel=2)
+        warn(f"{fit.response}: {fit.status.meaning}", FitWarning)
     return fit

@@ -92,6 +92,53 @@ def test_lrtest_leaves_fits_as_they_are(sleepstudy_fit):
 
 
 @pytest.mark.parametrize(
+    ("dataset", "small", "large"),
+    [
+        ("Orthodont", "slope", "slope_sex"),
+        ("cake", "additive", "interaction"),
+        ("Oats", "nested", "nested_interaction"),
+    ],
+)
+def test_reml_fits_of_different_fixed_effects(reference_lmer, dataset, small, large):
+    references = [reference_fit(dataset, f"{name}_reml") for name in (small, large)]
+    fits = [reference_lmer(r) for r in references]
+    with pytest.raises(NestingError, match=r"reml=False.*reml_ok=True"):
+        lmmjax.lrtest(*fits)
+    with pytest.warns(FitWarning, match="units of the covariates.*reml=False"):
+        table = lmmjax.lrtest(*fits, reml_ok=True)
+    # lmtest takes the criteria as they are, and the absolute value of their difference
+    chisq = abs(references[0].objective - references[1].objective)
+    degrees = references[1].values["df"] - references[0].values["df"]
+    assert table["Chisq"].iloc[1] == pytest.approx(chisq, abs=1e-5)
+    assert table["Df"].iloc[1] == degrees
+    assert table["Pr(>Chisq)"].iloc[1] == pytest.approx(chi2.sf(chisq, degrees), rel=1e-4)
+    assert np.isnan(table["p_value"].iloc[1]) and table["null"].iloc[1] == "none"
+
+
+def test_lrtest_of_three_models_and_of_linear_ones():
+    # lmtest 0.9-40 on lme4's and lm's fits of sleepstudy
+    data = lmmjax.datasets.load_sleepstudy()
+    formulas = ("(1 | Subject)", "Days + (1 | Subject)", "Days + I(Days**2) + (Days | Subject)")
+    fits = [lmmjax.lmer(f"Reaction ~ {f}", data) for f in formulas]
+    with pytest.warns(FitWarning, match="no test is valid"):
+        table = lmmjax.lrtest(*reversed(fits), reml_ok=True)
+    assert table["#Df"].tolist() == [3, 4, 7]
+    np.testing.assert_allclose(table["LogLik"], [-952.16326, -893.23254, -871.40780], atol=5e-6)
+    np.testing.assert_allclose(table["Chisq"][1:], [117.86143, 43.64949], atol=5e-6)
+    assert table["Df"].tolist()[1:] == [1, 3]
+
+    table = lmmjax.lrtest(*(lmmjax.lm(f"Reaction ~ {f}", data) for f in ("Days", "1")))
+    np.testing.assert_allclose(table["LogLik"], [-980.52448, -950.14653], atol=5e-6)
+    assert table["Chisq"].iloc[1] == pytest.approx(60.7559, abs=5e-5)
+    assert table["Pr(>Chisq)"].iloc[1] == pytest.approx(6.4609e-15, rel=1e-4)
+    assert table["#Df"].tolist() == [2, 3] and table["Df"].iloc[1] == 1
+    with pytest.raises(LmmError, match="lrtest compares lm fits with each other"):
+        lmmjax.lrtest(lmmjax.lm("Reaction ~ Days", data), fits[0])
+    with pytest.raises(LmmError, match="not int"):
+        lmmjax.lrtest(fits[0], 3)
+
+
+@pytest.mark.parametrize(
     ("dataset", "small", "large", "null"),
     [
         ("Orthodont", "slope", "slope_sex", "chisq(2)"),

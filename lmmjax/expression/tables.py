@@ -7,7 +7,6 @@ look like.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from lmmjax.errors import (
     DTypeError,
     DuplicateSamplesError,
     TableError,
+    warn,
 )
 from lmmjax.expression.anndata_view import dense_values, read_h5ad
 from lmmjax.expression.names import duplicated_names, listing, unknown_name
@@ -267,11 +267,10 @@ def _typed(path: Path, column: str, rows: list[str], cells: list[str]) -> Any:
         text = [(rows[0], present[0])]  # identifiers that would run into one another as floats
     elif 0 < len(text) <= _FEW * len(present) and not any(map(_leading_zero, present)):
         row, cell = text[0]
-        warnings.warn(
+        warn(
             f"{path}: column {column!r} is read as text because of {cell!r} in row {row!r}; "
             "write NA there if the column is meant to be numeric",
             CodingWarning,
-            stacklevel=4,
         )
     if text:
         return [np.nan if bare in MISSING else c for c, bare in zip(cells, stripped, strict=True)]

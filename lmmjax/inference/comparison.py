@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from lmmjax.errors import AlignmentError, FitWarning, NestingError, ShapeError
+from lmmjax.errors import AlignmentError, FitWarning, NestingError, ShapeError, warn
 from lmmjax.inference.information import boundary_information
 from lmmjax.inference.mixture import (
     ChiBarSquare,
@@ -140,13 +139,19 @@ def one_response(fits: FitBatch, index: int) -> FitBatch:
     return replace(fits, **changes)
 
 
-def compare(first: FitBatch, second: FitBatch, keep_not_converged: bool = False) -> Comparison:
+def compare(
+    first: FitBatch,
+    second: FitBatch,
+    keep_not_converged: bool = False,
+    reml_ok: bool = False,
+) -> Comparison:
     """Compare the fits of two nested models, as they are.
 
     Raises
     ------
     NestingError
-        Not nested; or one fit by REML and one not; or both by REML with different fixed effects.
+        Not nested; or one fit by REML and one not; or both by REML with different fixed
+        effects, unless ``reml_ok``: then the criteria are compared as they stand.
     AlignmentError, ShapeError
         See :func:`check_comparable`.
     """
@@ -157,14 +162,23 @@ def compare(first: FitBatch, second: FitBatch, keep_not_converged: bool = False)
         raise NestingError(
             "one model was fitted by REML and the other by ML; fit both in the same way"
         )
-    if small.reml and not nesting.same_fixed:
+    unlike = small.reml and not nesting.same_fixed
+    if unlike and not reml_ok:
         raise NestingError(
             "REML fits with different fixed effects cannot be compared; fit both with reml=False, "
-            "or let anova do so with refit=True"
+            "or let anova do so with refit=True (lrtest(..., reml_ok=True) shows their difference)"
         )
-    shift = -0.5 * nesting.reml_shift if small.reml else 0.0
+    shift = -0.5 * nesting.reml_shift if small.reml and not unlike else 0.0
     loglik = [small.loglik.to_numpy() + shift, large.loglik.to_numpy()]
     chisq = 2.0 * (loglik[1] - loglik[0])
+    if unlike:  # as lmtest: neither criterion has to be the larger
+        warn(
+            "REML criteria of models with different fixed effects are likelihoods of different "
+            "data, and their difference depends on the units of the covariates: no test is valid; "
+            "fit both with reml=False",
+            FitWarning,
+        )
+        chisq = np.abs(chisq)
     size = 1.0 + np.abs(loglik[1])
     usable = np.isfinite(chisq)
     negative = usable & (chisq < -NEGATIVE * size)
@@ -176,14 +190,20 @@ def compare(first: FitBatch, second: FitBatch, keep_not_converged: bool = False)
 
     rank = [_ranks(fits) for fits in (small, large)]
     df = rank[1] - rank[0] + nesting.new_parameters
-    if small.reml:  # missing values may leave fewer columns, and then no common coding
+    if (
+        small.reml and not unlike
+    ):  # missing values may leave fewer columns, and then no common coding
         comparable = rank[0] == rank[1]
         comparable &= (nesting.reml_shift == 0.0) | (rank[1] == large.model.design.rank)
         status[(status == "ok") & ~comparable] = "not_estimable"
     status[(status == "ok") & (df <= 0)] = "not_estimable"
     ok = status == "ok"
-    null = _null(small, large, nesting, df)
     tested = np.where(ok, chisq, np.nan)
+    if unlike:
+        p_value, null_text = np.full(len(df), np.nan), ["none"] * len(df)
+    else:
+        null = _null(small, large, nesting, df)
+        p_value, null_text = null.sf(tested), null.text(len(df))
     return Comparison(
         smaller=small,
         larger=large,
@@ -192,8 +212,8 @@ def compare(first: FitBatch, second: FitBatch, keep_not_converged: bool = False)
         chisq=chisq,
         df=df,
         p_chisq=chi2_sf(tested, df),
-        p_value=null.sf(tested),
-        null=null.text(len(df)),
+        p_value=p_value,
+        null=null_text,
         status=status,
     )
 
@@ -222,11 +242,10 @@ def _null(small: FitBatch, large: FitBatch, nesting: Nesting, df: np.ndarray) ->
 
 def _warn_worse(count: int) -> None:
     if count:
-        warnings.warn(
+        warn(
             f"the larger model fits {count} responses worse than the smaller one, so one of the "
             "two fits is not at its optimum; their status is 'failed_fit' and they have no p-value",
             FitWarning,
-            stacklevel=5,
         )
 
 

@@ -104,16 +104,14 @@ class Likelihood:
                 arrays, transform, z_scale = model.prepared_weighted
                 used = np.where(seen, 1.0 if fits.weights is None else fits.weights[:, columns], 0)
                 y = np.where(seen, fits.values[:, columns], 0.0)
-            arrays = jax.tree.map(jnp.asarray, arrays)
+            arrays = jax.device_put(arrays)
             stats, fixed, log_scale = _statistics(model.layout, arrays, y, used)
             self._scale = float(np.exp(log_scale[0]))
             self._log_weights = float(np.broadcast_to(stats.log_weights, (1,))[0])
             # everything in units of the response from here on
-            back = jnp.asarray(np.linalg.inv(transform) if len(transform) else transform)
-            self._arguments = (
-                stats, fixed, back, jnp.asarray(model.order.theta),
-                jnp.asarray(model.theta_unit(z_scale)),
-            )  # fmt: skip
+            back = np.linalg.inv(transform) if len(transform) else transform
+            unit = model.theta_unit(z_scale)
+            self._arguments = jax.device_put((stats, fixed, back, model.order.theta, unit))
         self._layout = model.layout
         self.n = int(fits.n_obs[index])
         self._last: tuple[bytes, tuple[Pieces, Pieces]] | None = None
@@ -124,7 +122,7 @@ class Likelihood:
         if self._last is not None and self._last[0] == key:
             return self._last[1]
         with jax.enable_x64(True):
-            out = _pieces(self._layout, *self._arguments, jnp.asarray(theta, dtype=float))
+            out = _pieces(self._layout, *self._arguments, np.asarray(theta, dtype=float))
             value, slope = (Pieces(*(np.asarray(leaf) for leaf in part)) for part in out)
         s = self._scale
         value, slope = (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
-from lmmjax.errors import LmmError, RefitWarning
+from lmmjax.errors import LmmError, RefitWarning, warn
 from lmmjax.inference.comparison import (
     Comparison,
     check_comparable,
@@ -18,6 +17,7 @@ from lmmjax.inference.comparison import (
     one_response,
     table,
 )
+from lmmjax.inference.mixture import chi2_sf
 from lmmjax.inference.multiplicity import benjamini_hochberg
 from lmmjax.linear.results import LmFit
 from lmmjax.refit import refit as fit_again
@@ -25,6 +25,12 @@ from lmmjax.results import FitBatch
 
 if TYPE_CHECKING:
     from lmmjax.single import LmmFit
+
+
+_MIXED = (
+    "{} compares lm fits with each other; fit a formula without random effects by "
+    "lmer(..., reml=False) to compare it with a mixed model"
+)
 
 
 def anova(
@@ -115,7 +121,7 @@ def anova(
     for other in singles[1:]:
         check_comparable(singles[0], other)
     if refit:
-        singles = _refit(singles, stacklevel=3)
+        singles = _refit(singles)
     singles.sort(key=_parameters)
     return _r_table(singles, allow_not_converged)
 
@@ -124,25 +130,28 @@ def _linear(fits: tuple, type: str | int) -> pd.DataFrame:
     from lmmjax.linear.anova import anova_table, compare
 
     if not all(isinstance(fit, LmFit) for fit in fits):
-        raise LmmError(
-            "anova compares lm fits with each other; fit a formula without random effects by "
-            "lmer(..., reml=False) to compare it with a mixed model"
-        )
+        raise LmmError(_MIXED.format("anova"))
     return anova_table(fits[0], type) if len(fits) == 1 else compare(*fits)
 
 
-def lrtest(m0: LmmFit, m1: LmmFit) -> pd.DataFrame:
-    """Likelihood-ratio test of two fits as they are, the table of R's ``lmtest::lrtest``.
+def lrtest(
+    m0: LmmFit | LmFit, m1: LmmFit | LmFit, *more: LmmFit | LmFit, reml_ok: bool = False
+) -> pd.DataFrame:
+    """Likelihood-ratio tests of fits as they are, the table of R's ``lmtest::lrtest``.
 
     Parameters
     ----------
-    m0, m1 : LmmFit
-        In any order.
+    m0, m1, *more : LmmFit, or LmFit
+        In any order; each is tested against the next smaller one.
+    reml_ok : bool
+        Compare REML fits even if their fixed effects differ, as ``lmtest`` does unasked: a
+        warning says why the result is no test, ``Chisq`` is the absolute difference, and
+        ``p_value`` is missing.
 
     Returns
     -------
     DataFrame
-        One row per model, the smaller first: ``#Df``, ``LogLik``, ``Df``, ``Chisq``,
+        One row per model, the smallest first: ``#Df``, ``LogLik``, ``Df``, ``Chisq``,
         ``Pr(>Chisq)`` (plain chi-square), ``p_value`` (right null) and ``null``.
 
     Raises
@@ -159,19 +168,49 @@ def lrtest(m0: LmmFit, m1: LmmFit) -> pd.DataFrame:
     >>> float(lmmjax.lrtest(small, large)["Chisq"].iloc[1].round(3))
     42.837
     """
-    result = compare(_as_batch(m0), _as_batch(m1))
-    rows = _rows([result])
+    fits = [m0, m1, *more]
+    linear = [fit for fit in fits if isinstance(fit, LmFit)]
+    if linear:
+        if len(linear) < len(fits):
+            raise LmmError(_MIXED.format("lrtest"))
+        return _linear_lrtest(linear)
+    batches = sorted((_as_batch(fit) for fit in fits), key=_parameters)
+    results = [compare(*pair, reml_ok=reml_ok) for pair in itertools.pairwise(batches)]
+    rows = _rows(results)
     return pd.DataFrame(
         {
             "#Df": rows["npar"],
-            "LogLik": [result.loglik0[0], result.loglik1[0]],
+            "LogLik": [results[0].loglik0[0], *(r.loglik1[0] for r in results)],
             "Df": rows["Df"],
             "Chisq": rows["Chisq"],
             "Pr(>Chisq)": rows["Pr(>Chisq)"],
             "p_value": rows["p_value"],
             "null": rows["null"],
         },
-        index=_formulas([result.smaller, result.larger]),
+        index=_formulas(batches),
+    )
+
+
+def _linear_lrtest(fits: list[LmFit]) -> pd.DataFrame:
+    """The same table for linear models, by maximum likelihood."""
+    from lmmjax.linear.anova import compare
+
+    compare(*fits)  # checks that they are nested, and of the same values
+    fits = sorted(fits, key=lambda fit: fit.df)
+    chisq = np.array([np.nan, *(2.0 * np.diff([fit.loglik for fit in fits]))])
+    df = np.array([1, *np.diff([fit.df for fit in fits])])
+    p = chi2_sf(chisq, df)
+    return pd.DataFrame(
+        {
+            "#Df": [fit.df for fit in fits],
+            "LogLik": [fit.loglik for fit in fits],
+            "Df": pd.array([pd.NA, *df[1:]], dtype="Int64"),
+            "Chisq": chisq,
+            "Pr(>Chisq)": p,
+            "p_value": p,
+            "null": ["", *(f"chisq({count})" for count in df[1:])],
+        },
+        index=pd.Index([fit.formula for fit in fits], name="model"),
     )
 
 
@@ -182,20 +221,19 @@ def _batch_table(
     pair = [first, second]
     if refit and (first.reml or second.reml):
         if first.reml != second.reml or fixed_parts_differ(first, second):
-            pair = _refit(pair, stacklevel=4)
+            pair = _refit(pair)
     result = compare(pair[0], pair[1], allow_not_converged)
     return table(result, benjamini_hochberg(result.p_value))
 
 
-def _refit(fits: list[FitBatch], stacklevel: int) -> list[FitBatch]:
+def _refit(fits: list[FitBatch]) -> list[FitBatch]:
     formulas = [repr(f.model.formula) for f in fits if f.reml]
     if not formulas:
         return fits
-    warnings.warn(
+    warn(
         f"refitted by ML, because log-likelihoods of REML fits depend on the fixed effects: "
         f"{' and '.join(formulas)}; refit=False keeps REML",
         RefitWarning,
-        stacklevel=stacklevel,
     )
     return [fit_again(f, reml=False) if f.reml else f for f in fits]
 
@@ -206,7 +244,10 @@ def _refit(fits: list[FitBatch], stacklevel: int) -> list[FitBatch]:
 def _as_batch(fit: Any) -> FitBatch:
     batch = getattr(fit, "fits", None)
     if not isinstance(batch, FitBatch):
-        raise LmmError(f"anova compares fits of lmmjax, not {type(fit).__name__}")
+        raise LmmError(
+            f"likelihood-ratio tests compare fits of lmer, or fits[response] of a batch, not "
+            f"{type(fit).__name__}"
+        )
     return one_response(batch, int(fit.index))
 
 

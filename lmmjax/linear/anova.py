@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from lmmjax.design import Design
-from lmmjax.errors import CodingWarning, DesignError, LmmError, NestingError, ShapeError
+from lmmjax.errors import CodingWarning, DesignError, LmmError, NestingError, ShapeError, warn
 from lmmjax.inference.nesting import check_nested
 from lmmjax.linear.least_squares import added_sum_of_squares
 from lmmjax.linear.results import LmFit
@@ -154,12 +153,11 @@ def _check_type_three(design: Design) -> None:
     ]
     if uneven:
         choice = ", ".join(f"{label!r}: 'sum'" for label in uneven)
-        warnings.warn(
+        warn(
             f"type III tests of what interacts with {', '.join(uneven)} depend on contrasts that "
             "do not sum to zero, and are about its reference level; fit with "
             f"contrasts={{{choice}}}",
             CodingWarning,
-            stacklevel=4,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from lmmjax.design_rows import as_table
-from lmmjax.errors import LmmError, LmmWarning, RankWarning
+from lmmjax.errors import LmmError, LmmWarning, RankWarning, warn
 from lmmjax.linear.results import check_level
 from lmmjax.linear.terms import full_matrix
 from lmmjax.newdata import new_design
@@ -118,7 +117,7 @@ def _prediction_weights(
         told = "the weights of the fit are taken for new observations like those used"
     else:
         told = "the fit has weights; new observations are taken to have weight 1"
-    warnings.warn(f"{told}; weights= says otherwise", LmmWarning, stacklevel=4)
+    warn(f"{told}; weights= says otherwise", LmmWarning)
     return fit.weights if own else 1.0
 
 
@@ -137,9 +136,8 @@ def _blank_not_estimable(fit: LmFit, table: pd.DataFrame, values: np.ndarray) ->
     bad = outside > _ESTIMABLE * np.maximum(np.linalg.norm(rows / size, axis=1), 1.0)
     values[np.flatnonzero(complete)[bad]] = np.nan
     if bad.any():
-        warnings.warn(
+        warn(
             f"{int(bad.sum())} of {len(values)} predictions are NaN: they need a coefficient that "
             "was dropped as linearly dependent",
             RankWarning,
-            stacklevel=4,
         )

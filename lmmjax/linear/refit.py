@@ -11,7 +11,7 @@ import pandas as pd
 
 from lmmjax.design import build_design
 from lmmjax.design_rows import listed
-from lmmjax.errors import FitWarning, FormulaError, LmmWarning
+from lmmjax.errors import FitWarning, FormulaError, LmmWarning, warn
 from lmmjax.fit import check_single
 from lmmjax.formula import parse_formula
 from lmmjax.formula_functions import columns_read
@@ -130,7 +130,7 @@ def refit_stored(
     check_single(result.status, str(result.response))
     if not result.converged:
         told = f"{result.response}, {formula!r}: {result.status.meaning}"
-        warnings.warn(told, FitWarning, stacklevel=3)
+        warn(told, FitWarning)
     return result
 
 

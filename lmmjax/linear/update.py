@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
 import pandas as pd
 
-from lmmjax.errors import DroppedRowsWarning, FormulaError, LmmError
+from lmmjax.errors import DroppedRowsWarning, FormulaError, LmmError, warn
 from lmmjax.formula import ParsedFormula, parse_formula
 from lmmjax.formula_nodes import Call, Name, Node, Operation, Paren, deparse, strip_parens
 from lmmjax.formula_syntax import read
@@ -280,11 +279,10 @@ def _warn_rows_stay_out(fit: LmmFit, parsed: ParsedFormula) -> None:
     old = {name.name for name in fit.model.design.parsed.columns}
     fewer = old - {name.name for name in parsed.columns}
     if fit.model.design.n_dropped and fewer:
-        warnings.warn(
+        warn(
             f"update uses the {fit.n_obs} observations of the fit; rows that it left out because "
             "of missing values stay out: give data= to use them",
             DroppedRowsWarning,
-            stacklevel=4,
         )
 
 
