@@ -181,6 +181,17 @@ def test_earlier_results_are_kept_unless_forced(tmp_path):
     assert names(tmp_path) == ["run.json", "status.tsv"]  # no stale status.parquet beside it
 
 
+def test_a_figure_goes_with_the_results_it_shows(tmp_path):
+    (tmp_path / "qq.png").touch()
+    with pytest.raises(OutputError, match=r"holds results already.*qq\.png"):
+        with OutputDirectory(tmp_path, ["status"], others=["qq.png"]):
+            pass
+    with OutputDirectory(tmp_path, ["status"], others=["qq.png"], force=True) as results:
+        results.write_table("status", TABLE)
+        assert "qq.png" in names(tmp_path)  # until the new ones are there
+    assert names(tmp_path) == ["status.tsv"]
+
+
 def test_other_files_are_no_obstacle(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with OutputDirectory(tmp_path, ["status"]) as results:

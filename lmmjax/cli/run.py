@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lmmjax.expression.align import AlignedExpression
+    from lmmjax.expression.write import OutputDirectory
 
-_FIT_TABLES = ("variance_partition", "fixed_effects", "varcorr", "status")
+#: What the commands may leave in a directory, all of which goes when one of them replaces it.
+_TABLES = ("variance_partition", "fixed_effects", "varcorr", "status", "lrt")
+_FIGURES = ("variance_partition.png", "lrt_qq.png")
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,9 @@ def run_fit(
 ) -> None:
     """Fit one model to every gene and write its tables (``varpart`` and ``fit``)."""
     clock = Clock()
-    stems = _FIT_TABLES
     with clock.stage("import"):
-        from lmmjax.expression.write import OutputDirectory
-    with OutputDirectory(options.out, stems, format=options.format, force=options.force) as out:
+        out_directory = _output_directory(options)
+    with out_directory as out:
         inputs = _read(options, clock)
         _prepare(options, clock)
         model, fits = _fit(formula, inputs, options, clock)
@@ -94,10 +96,9 @@ def run_fit(
 def run_lrt(full: str, reduced: str, options: Options, warned: list[str]) -> None:
     """Fit two nested models to every gene, compare them, write tables of test and full model."""
     clock = Clock()
-    stems = ("lrt", *_FIT_TABLES)
     with clock.stage("import"):
-        from lmmjax.expression.write import OutputDirectory
-    with OutputDirectory(options.out, stems, format=options.format, force=options.force) as out:
+        out_directory = _output_directory(options)
+    with out_directory as out:
         inputs = _read(options, clock)
         _prepare(options, clock)
         reduced_model, reduced_fits = _fit(reduced, inputs, options, clock)
@@ -119,6 +120,14 @@ def run_lrt(full: str, reduced: str, options: Options, warned: list[str]) -> Non
         out.write_json("run.json", {"command": "lrt", **model_record, **record})
     _summary(inputs, options, counts, clock)
     click.echo(f"results in {options.out}")
+
+
+def _output_directory(options: Options) -> OutputDirectory:
+    from lmmjax.expression.write import OutputDirectory
+
+    return OutputDirectory(
+        options.out, _TABLES, others=_FIGURES, format=options.format, force=options.force
+    )
 
 
 def _read(options: Options, clock: Clock) -> Inputs:

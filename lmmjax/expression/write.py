@@ -195,6 +195,8 @@ class OutputDirectory:
     stems : sequence of str
         Names of the tables to come, without suffix. Any of them there already, in whatever
         format, is an error unless `force`.
+    others : sequence of str
+        Names of further files, with suffix, that belong to results and go with them.
     format : {"tsv", "tsv.gz", "parquet"}
     force : bool
         Replace earlier results, those of `stems` in other formats included.
@@ -220,6 +222,7 @@ class OutputDirectory:
         path: str | Path,
         stems: Sequence[str] = (),
         *,
+        others: Sequence[str] = (),
         format: TableFormat = "tsv",
         force: bool = False,
     ) -> None:
@@ -227,7 +230,8 @@ class OutputDirectory:
             raise OutputError(f"format is {format!r}; use one of {listing(_FORMATS)}")
         self.path = Path(path)
         self.format = format
-        self._stems = tuple(stems)
+        self._names = [f"{stem}.{suffix}" for stem in stems for suffix in _FORMATS]
+        self._names += [*others, "run.json"]
         self._force = force
         self._pending: dict[Path, Path] = {}  # final name -> temporary name
         self._made: list[Path] = []
@@ -251,8 +255,7 @@ class OutputDirectory:
         return self
 
     def _earlier(self) -> list[Path]:
-        names = [f"{stem}.{suffix}" for stem in self._stems for suffix in _FORMATS]
-        return [p for name in [*names, "run.json"] if (p := self.path / name).exists()]
+        return [p for name in self._names if (p := self.path / name).exists()]
 
     def reserve(self, name: str) -> Path:
         """A temporary path to write the file `name` to."""
