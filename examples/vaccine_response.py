@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 import lmmjax
-from lmmjax.errors import CodingWarning
+from lmmjax.errors import CodingWarning, FitWarning
 
 FAMILIES, PAIRS = 8, 135
 TIMES = np.arange(0.0, 19.0, 3.0)
@@ -54,7 +54,7 @@ def main(folder: Path | None = None) -> None:
     print(f"{len(data)} measurements of {len(persons)} persons, {PAIRS} identifiers\n")
 
     print("1. Identifiers are integers. As a number among the fixed effects they get one slope:")
-    said = caught(lambda: lmmjax.lm("IgG ~ Sex + Time + FamID", data))
+    said = caught(lambda: lmmjax.lm("IgG ~ Sex + Time + FamID", data), CodingWarning)
     wrong = lmmjax_quietly(lmmjax.lm, "IgG ~ Sex + Time + FamID", data)
     print(f"   warning: {said}")
     print(wrong.coefficients.round(4).to_string(), "\n")
@@ -65,7 +65,11 @@ def main(folder: Path | None = None) -> None:
     print("2. Families as a random effect, and a difference of the sexes that varies:")
     same = lmmjax.lmer("IgG ~ Sex + (1 | FamID)", data, reml=False)
     varies = lmmjax.lmer("IgG ~ Sex + (Sex | FamID)", data, reml=False)
+    print(same.summary(), "\n")
+    print(varies.summary(), "\n")
+    print("   Does the difference vary between families?")
     print(lmmjax.anova(same, varies).to_string(), "\n")
+    sex_by_lrtest(data, same)
 
     print("3. Random regression on time within families:")
     families = lmmjax.lmer("IgG ~ Sex * Time + (1 + Time | FamID)", data, reml=False)
@@ -73,7 +77,7 @@ def main(folder: Path | None = None) -> None:
 
     print("4. Persons are measured repeatedly, but IndID is used for brother and sister:")
     lumped_formula = "IgG ~ Sex * Time + (1 + Time | FamID) + (1 + Time | IndID)"
-    print(f"   warning: {caught(lambda: lmmjax.lmer(lumped_formula, data))}")
+    print(f"   warning: {caught(lambda: lmmjax.lmer(lumped_formula, data), CodingWarning)}")
     lumped = lmmjax_quietly(lmmjax.lmer, lumped_formula, data, reml=False)
     persons_fit = lmmjax.lmer(
         "IgG ~ Sex * Time + (1 + Time | FamID) + (1 + Time | Sex:IndID)", data, reml=False
@@ -92,12 +96,30 @@ def main(folder: Path | None = None) -> None:
         draw(folder, lumped, persons_fit)
 
 
-def caught(call) -> str:
-    """The first coding warning that a call gives."""
+def sex_by_lrtest(data: pd.DataFrame, same: lmmjax.LmmFit) -> None:
+    """The test of ``Sex`` as R's tutorials do it, on REML fits, and as it is valid."""
+    print("   Do the sexes differ? lrtest of two REML fits, as they are:")
+    reml = [lmmjax.lmer(f"IgG ~ {x} + (1 | FamID)", data) for x in ("1", "Sex")]
+    tables = []
+    said = caught(lambda: tables.append(lmmjax.lrtest(*reml, reml_ok=True)), FitWarning)
+    print(f"   warning: {said}")
+    print(tables[0].to_string())
+    print(
+        "   REML looks at the residuals from the fixed effects. With other fixed effects they are\n"
+        "   other data, so that Chisq compares nothing: recode Sex as 0 and 100, and it changes.\n"
+        "   That is why lrtest refuses unless told otherwise, and gives no p_value then. By\n"
+        "   maximum likelihood it is a test:"
+    )
+    none = lmmjax.lmer("IgG ~ 1 + (1 | FamID)", data, reml=False)
+    print(lmmjax.lrtest(none, same).to_string(), "\n")
+
+
+def caught(call, category) -> str:
+    """The first warning of a category that a call gives."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         call()
-    return next((str(w.message) for w in said if issubclass(w.category, CodingWarning)), "none")
+    return next((str(w.message) for w in said if issubclass(w.category, category)), "none")
 
 
 def lmmjax_quietly(function, *arguments, **options):

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from . import datasets, errors, plots
     from .compilation_cache import use_compilation_cache
+    from .errors import LmmError, LmmWarning
     from .inference.lrt import anova, lrtest
     from .linear.drop1 import drop1
     from .linear.fit import lm
     from .linear.results import LmFit
     from .linear.update import update, update_formula
+    from .lmm_fit_persistence import load
     from .model import Model, compile
     from .partition import variance_partition
     from .results import FitBatch
@@ -32,10 +34,13 @@ _HOME = {
     "Model": "model",
     "FitBatch": "results",
     "LmFit": "linear.results",
+    "LmmError": "errors",
     "LmmFit": "single",
+    "LmmWarning": "errors",
     "drop1": "linear.drop1",
     "lm": "linear.fit",
     "lmer": "single",
+    "load": "lmm_fit_persistence",
     "anova": "inference.lrt",
     "lrtest": "inference.lrt",
     "update": "linear.update",
@@ -47,9 +52,9 @@ _HOME = {
 _MODULES = ("datasets", "errors", "plots", "expression", "inference")
 
 __all__ = [
-    "FitBatch", "LmFit", "LmmFit", "Model", "Status", "anova", "compile", "datasets", "drop1",
-    "errors", "lm", "lmer", "lrtest", "plots", "update", "update_formula",
-    "use_compilation_cache", "variance_partition",
+    "FitBatch", "LmFit", "LmmError", "LmmFit", "LmmWarning", "Model", "Status", "anova",
+    "compile", "datasets", "drop1", "errors", "lm", "lmer", "load", "lrtest", "plots", "update",
+    "update_formula", "use_compilation_cache", "variance_partition",
 ]  # fmt: skip
 
 

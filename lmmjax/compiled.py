@@ -29,12 +29,19 @@ SMALL_INPUT = 1 << 15
 _LITTLE_EFFORT = {"xla_backend_optimization_level": 0}
 
 
-def compiled(*static: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Decorator: ``jax.jit`` with the named arguments static and a bounded cache."""
+def compiled(
+    *static: str, settled_late: tuple[str, ...] = ()
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Decorator: ``jax.jit`` with the named arguments static and a bounded cache.
+
+    Those ``settled_late`` are ordinary arguments of the programs for small arrays, one of
+    which then serves all their values.
+    """
+    early = [name for name in static if name not in settled_late]
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         program: Any = jax.jit(function, static_argnames=static)
-        quick: Any = jax.jit(function, static_argnames=static, compiler_options=_LITTLE_EFFORT)
+        quick: Any = jax.jit(function, static_argnames=early, compiler_options=_LITTLE_EFFORT)
         kept: set[Hashable] = set()
         lock = threading.Lock()
 

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from . import covariance, linalg
+from .criterion import choose
 from .elimination import triangle_weights
 from .statistics import between_image, between_times, contract, level_count
 from .structure import Layout, triangle
@@ -105,7 +106,7 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
     """
     n_dense = layout.n_dense
     k_p = rr[:n_dense, :n_dense]
-    k_log = k_p if reml else k_ml
+    k_log = choose(reml, k_p, k_ml)
     u = ry[:n_dense]
     pairs = layout.eliminated_pairs
     n_elim, k = len(pairs), layout.n_theta
@@ -144,7 +145,7 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
             stats,
             theta,
             eliminated,
-            k_log,
+            k_ml,
             rr,
             ry,
             pattern_u,
@@ -172,7 +173,7 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
 
 
 def _eliminated_derivatives(
-    layout, reml, stats, theta, eliminated, k_log, rr, ry, pattern_u, d_log, d_rss, h_log, h_rss
+    layout, reml, stats, theta, eliminated, k_ml, rr, ry, pattern_u, d_log, d_rss, h_log, h_rss
 ):
     """Derivatives in the eliminated covariance, alone and crossed with the dense terms."""
     n_dense, q = layout.n_dense, layout.q
@@ -192,7 +193,12 @@ def _eliminated_derivatives(
     eye = jnp.diag(random)[:, :, None]
     w = -gamma(ry)
     t_p = eye - gamma(rr)
-    t_log = t_p if reml else eye[:n_dense, :n_dense] - gamma(k_log)
+    t_log = t_p
+    if reml is not True:
+        t_log = eye[:n_dense, :n_dense] - gamma(k_ml)
+    if not isinstance(reml, bool):  # both in one shape
+        spare = [(0, layout.p), (0, layout.p), (0, 0)]
+        t_log = choose(reml, t_p, jnp.pad(t_log, spare))
     parts = contract(stats, times_gamma(t_log), w)
 
     count = level_count(stats)

@@ -279,9 +279,7 @@ def build_design(
     independent = independent_columns(fixed.values)
     rank = int(independent.kept.sum())
     if checks and n <= rank:
-        raise DesignError(
-            f"{n} observations for {rank} fixed effects leave no residual degrees of freedom"
-        )
+        raise checking.no_residual_freedom(parsed, used, rank)
     checking.report_rank(fixed.names, independent.kept, rank_deficient)
     if checks:
         check = check_identifiable if not roots else check_related_identifiable

@@ -9,12 +9,16 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from lmmjax.design_columns import Factor, as_numbers, column, is_factor
+from lmmjax.design_columns import Factor, as_numbers, column, is_factor, level_text
 from lmmjax.errors import CodingWarning, DesignError, RankWarning, warn
 from lmmjax.formula import Bar, ParsedFormula
-from lmmjax.formula_nodes import Name
+from lmmjax.formula_functions import FACTOR_FUNCTIONS, columns_read
+from lmmjax.formula_nodes import Call, Name, deparse
 from lmmjax.rank import independent_columns
 
+_CROWDED = 0.8  # of the observations: a fixed factor with that many levels is hardly one
+_FEW = 10  # observations with which a coincidence is too likely
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 # Column names that say "label" rather than "amount".
 _IDENTIFIER = re.compile(
     r"(?:^|[_.\s])(?:id|ids|code|batch|plate|lane|run|donor|subject|patient|individual|"
@@ -125,8 +129,55 @@ def report_rank(names: Sequence[str], kept: np.ndarray, rank_deficient: str) -> 
     warn(f"{message}; they are dropped and their coefficients are NaN", RankWarning)
 
 
+def no_residual_freedom(parsed: ParsedFormula, data: pd.DataFrame, rank: int) -> DesignError:
+    """The error for as many fixed effects as observations, naming a factor that is to blame.
+
+    Examples
+    --------
+    >>> from lmmjax.formula import parse_formula
+    >>> data = pd.DataFrame({"age": ["41,13", "7,5"]})
+    >>> print(no_residual_freedom(parse_formula("~ age"), data, 2))
+    2 observations for 2 fixed effects leave no residual degrees of freedom: the column 'age' is \
+text ('41,13') with 2 levels; write numbers with a decimal point
+    """
+    told = "; ".join(_crowded_factors(parsed, data))
+    return DesignError(
+        f"{len(data)} observations for {rank} fixed effects leave no residual degrees of freedom"
+        + (f": {told}" if told else "; leave some of them out")
+    )
+
+
+def _crowded_factors(parsed: ParsedFormula, data: pd.DataFrame) -> list[str]:
+    """Fixed factors with nearly a level per observation, in words."""
+    nodes = dict.fromkeys(v for term in parsed.fixed_terms for v in term.variables)
+    told = []
+    for node in nodes:
+        made = isinstance(node, Call) and node.function in FACTOR_FUNCTIONS
+        name = next((name.name for name in columns_read(node)), None)
+        of_text = isinstance(node, Name) and is_factor(column(data, node.name))
+        if name is None or not (made or of_text):
+            continue
+        values = [level_text(value) for value in column(data, name).dropna().unique()]
+        if len(values) < _CROWDED * len(data):
+            continue
+        what, remedy = f"{deparse(node)} is a factor", "is it meant to be one?"
+        if not made:
+            what = f"the column {name!r} is text ({values[0]!r})"
+            remedy = "convert it if it is meant to be numeric"
+        if any(_DECIMAL_COMMA.fullmatch(value) for value in values):
+            remedy = "write numbers with a decimal point"
+        told.append(f"{what} with {len(values)} levels; {remedy}")
+    return told
+
+
 def warn_numeric_labels(parsed: ParsedFormula, data: pd.DataFrame) -> None:
-    """Warn where an integer column that is a label stands as a numeric fixed effect."""
+    """Warn where labels stand as numbers among the fixed effects, or numbers as labels.
+
+    The former are integer columns that name things; the latter factors with nearly as many levels
+    as there are observations.
+    """
+    for told in _crowded_factors(parsed, data) if len(data) >= _FEW else ():
+        warn(f"{told} ({len(data)} observations)", CodingWarning)
     groups = {name for bar in parsed.bars for name in bar.group}
     variables = dict.fromkeys(
         variable.name
@@ -155,7 +206,7 @@ def warn_numeric_labels(parsed: ParsedFormula, data: pd.DataFrame) -> None:
 
 def _numbers_the_rows(values: np.ndarray) -> bool:
     """Whether the values count the observations: 0, 1, 2, ... or 1, 2, 3, ... in some order."""
-    if len(values) < 10:
+    if len(values) < _FEW:
         return False
     ordered = np.sort(values)
     return bool(ordered[0] in (0.0, 1.0) and np.all(np.diff(ordered) == 1.0))

@@ -126,8 +126,10 @@ class Encoder:
             if self._is_factor(label, node, table, learning):
                 codes[label] = self._factor(label, node, table, learning)
             else:
+                if learning:
+                    self._refuse_contrasts(node)
                 values = self.numbers(node, table, learning)
-                columns = values.reshape(len(table), -1)
+                columns = values[:, None] if values.ndim == 1 else values
                 width = columns.shape[1]
                 suffixes = tuple(str(i + 1) for i in range(width)) if width > 1 else ("",)
                 numeric[label] = _Block(columns, suffixes)
@@ -183,6 +185,14 @@ class Encoder:
         choice = given.get("contrasts", self.contrasts.get(name, ContrastChoice()))
         self.factors[label] = (factor.levels, contrasts_for(name, factor.levels, choice))
         return factor
+
+    def _refuse_contrasts(self, node: Node) -> None:
+        """Refuse contrasts for a column that is used as numbers, rather than ignore them."""
+        if isinstance(node, Name) and node.name in self.contrasts:
+            raise DesignError(
+                f"contrasts are given for {node.name!r}, which is numeric in the formula; write "
+                f"C({node.name}) to make it a factor, or leave its contrasts out"
+            )
 
     def _block(self, label: str, codes: dict[str, Factor], full: set[str]) -> _Block:
         levels, contrasts = self.factors[label]

@@ -133,7 +133,8 @@ def complete_rows(
         raise EmptyDataError(f"no observation is complete; missing values in {told}")
     dropped = int((~kept).sum())
     warn(
-        f"{dropped} of {len(data)} observations dropped: missing values in {told}",
+        f"{dropped} of {len(data)} observations dropped: missing values in {told}; they are "
+        f"{listed(list(data.index[~kept]))}",
         DroppedRowsWarning,
     )
     return kept

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from . import covariance, linalg
+from .criterion import choose, degrees_of_freedom
 from .derivatives import psi_derivatives
 from .elimination import eliminate, triangle_weights
 from .sparse import absorb_at_once
@@ -55,7 +56,11 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    layout: Layout, reml: bool, stats: Statistics, theta: Array, derivatives: bool = False
+    layout: Layout,
+    reml: bool | Array,
+    stats: Statistics,
+    theta: Array,
+    derivatives: bool = False,
 ) -> Evaluation:
     """Deviance at theta (k, B or 1), engine order.
 
@@ -80,9 +85,8 @@ def evaluate(
         logdet = logdet + part
     k_ml = rr[:n_dense, :n_dense]
     rr, ry, yy, logdet_x = linalg.sweep(n_dense, rr, ry, yy, stats.kept)
-    nu = stats.n - stats.rank if reml else stats.n
-    if reml:
-        logdet = logdet + logdet_x
+    nu = degrees_of_freedom(reml, stats)
+    logdet = logdet + choose(reml, logdet_x, 0.0)
     if stats.variance is None:
         value = logdet + nu * jnp.log(yy)
     else:
@@ -101,13 +105,13 @@ def evaluate(
     )
 
 
-def objective_constant(reml: bool, stats: Statistics, log_scale: Array) -> Array:
+def objective_constant(reml: bool | Array, stats: Statistics, log_scale: Array) -> Array:
     """What turns :func:`evaluate`'s value into lme4's objective.
 
     ``log_scale``: log of the factor each response was divided by; with REML, twice the log
     determinant of the basis change of X is added by the caller.
     """
-    nu = stats.n - stats.rank if reml else stats.n
+    nu = degrees_of_freedom(reml, stats)
     if stats.variance is None:
         size = 1.0 + jnp.log(2.0 * jnp.pi / nu)
     else:

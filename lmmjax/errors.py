@@ -58,12 +58,22 @@ class NonFiniteError(LmmError):
     """An infinite value where a finite one is needed."""
 
 
+class MissingValueError(NonFiniteError):
+    """A missing value where ``na="raise"`` asks for none."""
+
+
 class WeightError(LmmError):
     """Negative or missing weights."""
 
 
 class ResponseError(LmmError):
     """A single response that cannot be fitted (constant, all missing, ...)."""
+
+
+class UnknownResponseError(LmmError, KeyError):
+    """A name that is not among the responses."""
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
 
 
 class UnseenLevelError(LmmError):

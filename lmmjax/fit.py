@@ -17,31 +17,19 @@ import numpy as np
 import pandas as pd
 
 from .batch import Batches, block_size, chunk_size, padded_size
-from .errors import FitWarning, NonFiniteError, ResponseError, warn
+from .errors import FitWarning, MissingValueError, NonFiniteError, ResponseError, warn
 from .expression.align import align_expression, align_weights
+from .fit_options import FitOptions
 from .prepare import SharedArrays
 from .program import fit_chunk
+from .record import record
 from .results import FitBatch
 from .status import Status, names_of
 
 if TYPE_CHECKING:
-    from .model import Model, Path
+    from .model import Model
 
 UNDECIDED = -1
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """Arguments of :meth:`lmmjax.model.Model.fit` that steer the numerics."""
-
-    reml: bool
-    path: Path
-    progress: bool | None
-    n_starts: int | None
-    chunk_size: int | None
-    start: np.ndarray | None
-    memory: float | None
-    raise_on_missing: bool
 
 
 @dataclass(frozen=True)
@@ -124,7 +112,7 @@ def fit_responses(
     values = aligned.values if everything else aligned.values[kept]
     if matrix is not None and not everything:
         matrix = matrix[kept]
-    if options.raise_on_missing:
+    if options.na == "raise":
         _refuse_missing(values, aligned.responses, model.design.observations)
     common = None
     if matrix is not None and matrix.ndim == 1:
@@ -139,7 +127,7 @@ def fit_responses(
     sorted_out = triage(model, values, matrix, options.path == "weighted")
     fitted = values if offset is None else values - offset[:, None]
     fits = FitBatch.empty(model, aligned.responses, fitted, values, own_weights, options.reml)
-    fits.n_obs[:] = sorted_out.n_obs
+    fits._n_obs[:] = sorted_out.n_obs
     with _progress_bar(options.progress, len(sorted_out.shared) + len(sorted_out.own)) as advance:
         if len(sorted_out.shared):
             _run_shared(model, fits, fitted, common, sorted_out.shared, options, advance)
@@ -272,17 +260,29 @@ def _run(
         program, layout, values, weights, columns, size, advance, hopeful, start, sigma
     )
     result = batches.run()
-    fits.record(columns if target is None else target, result, x_transform, unit, weight_size)
+    where = columns if target is None else target
+    record(fits, where, result, x_transform, unit, weight_size)
+
+
+#: Responses and cells that an error names.
+NAMED = 5
 
 
 def _refuse_missing(values: np.ndarray, responses: pd.Index, observations: pd.Index) -> None:
-    missing = np.isnan(values)
-    if missing.any():
-        row, column = np.argwhere(missing)[0]
-        raise NonFiniteError(
-            f"{int(missing.any(axis=0).sum())} responses have missing values, the first "
-            f"{responses[column]!r} at {observations[row]!r}; na='fit' fits each on what it has"
-        )
+    columns = np.flatnonzero(np.isnan(values).any(axis=0))
+    if not len(columns):
+        return
+    told = []
+    for column in columns[:NAMED]:
+        rows = np.flatnonzero(np.isnan(values[:, column]))
+        cells = ", ".join(repr(observations[row]) for row in rows[:NAMED])
+        more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+        told.append(f"{responses[column]!r} at {cells}{more}")
+    more = f"; and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
+    raise MissingValueError(
+        f"{len(columns)} of {len(responses)} responses have missing values: {'; '.join(told)}"
+        f"{more}. na='fit' fits each on what it has"
+    )
 
 
 def _warn_of_failures(fits: FitBatch) -> None:

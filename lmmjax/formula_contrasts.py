@@ -86,9 +86,16 @@ def contrasts_for(
     return Contrasts(matrix, suffixes)
 
 
-def _treatment(factor: str, levels: tuple[str, ...], reference: str | None) -> Contrasts:
+def _treatment(factor: str, levels: tuple[str, ...], reference: str | int | None) -> Contrasts:
     if reference is None:
         base = 0
+    elif isinstance(reference, int):
+        if reference > len(levels):
+            raise DesignError(
+                f"base = {reference}, but {factor!r} has {len(levels)} levels: "
+                f"{', '.join(map(repr, levels))}"
+            )
+        base = reference - 1
     elif reference in levels:
         base = levels.index(reference)
     else:

@@ -27,6 +27,10 @@ _ELEMENTWISE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 _ARITHMETIC: dict[str, Callable[[Any, Any], np.ndarray]] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "^": np.power,
 }  # fmt: skip
+_COMPARISONS: dict[str, Callable[[Any, Any], np.ndarray]] = {
+    "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal,
+    "==": np.equal, "!=": np.not_equal,
+}  # fmt: skip
 
 
 @dataclass
@@ -68,6 +72,10 @@ class Evaluator:
                 a, b = self._values(left), self._values(right)
                 if max(a.ndim, b.ndim) > 1:
                     raise FormulaError(f"{deparse(node)} computes with a basis of several columns")
+                if symbol in _COMPARISONS:
+                    # missing stays missing, as in R
+                    missing = np.isnan(a) | np.isnan(b)
+                    return np.where(missing, np.nan, _COMPARISONS[symbol](a, b))
                 return _ARITHMETIC[symbol](a, b)
             case Call():
                 return self._call(node)
@@ -121,6 +129,13 @@ def _learn(function: str, given: dict[str, Any], x: np.ndarray, label: str) -> A
         )
     if distinct < 2:
         raise DesignError(f"{label} cannot be computed: its column is constant")
+    if function == "bs":
+        least = given.get("degree", 3) + given.get("intercept", False)
+        if given.get("df", least) < least:
+            raise DesignError(
+                f"{label} cannot be computed: df has to be at least {least} (its degree"
+                f"{', and one for the intercept' if given.get('intercept') else ''})"
+            )
     if function == "ns":
         return NaturalSpline.learn(x, given.get("df"), given.get("knots"))
     import formulaic  # slow to import, and few formulas need it

@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from lmmjax.formula_nodes import Call, Name, Node, Number, Operation, Paren, Text, fail
+from lmmjax.formula_nodes import (
+    COMPARISONS,
+    Call,
+    Name,
+    Node,
+    Number,
+    Operation,
+    Paren,
+    Text,
+    deparse,
+    fail,
+)
 from lmmjax.formula_nodes import strip_parens as inside
 
 # Parameters as "name:kind"; the first is the data. Kinds: expression (arithmetic on columns),
@@ -40,14 +51,18 @@ _CONTRASTS = {
 }
 _FLAGS = {"TRUE": True, "True": True, "T": True, "FALSE": False, "False": False, "F": False}
 _MAX_COUNT = 1_000
+_ARITHMETIC = ("+", "-", "*", "/", "^", *COMPARISONS)
 
 
 @dataclass(frozen=True)
 class ContrastChoice:
-    """A coding of a factor by name (treatment, sum, helmert, poly) and, perhaps, its reference."""
+    """A coding of a factor by name (treatment, sum, helmert, poly) and, perhaps, its reference.
+
+    The reference is a level's label, or its number, from 1.
+    """
 
     kind: str = "treatment"
-    reference: str | None = None
+    reference: str | int | None = None
 
 
 @cache
@@ -163,7 +178,15 @@ def _contrast(node: Node, where: str) -> ContrastChoice:
     given = [*node.args, *(value for key, value in node.keywords if key in ("reference", "base"))]
     if kind != "treatment" or len(given) != 1 or len(node.args) + len(node.keywords) != 1:
         fail(node.position, 'write a reference level as Treatment("level")')
-    return ContrastChoice(kind, _label(inside(given[0]), where))
+    level = inside(given[0])
+    if function != "contr.treatment" or isinstance(level, Text):
+        return ContrastChoice(kind, _label(level, where))
+    if node.args:  # in R the number of levels
+        fail(level.position, "write base = 2 for the second level, or its label in quotes")
+    number = _number(level, where)
+    if number != int(number) or number < 1:
+        fail(level.position, f"the number of a level, from 1, is needed {where}")
+    return ContrastChoice(kind, int(number))
 
 
 def check_expression(node: Node) -> None:
@@ -173,12 +196,16 @@ def check_expression(node: Node) -> None:
             return
         case Paren(inner=inner):
             check_expression(inner)
-        case Operation(symbol="+" | "-" | "*" | "/" | "^", left=left, right=right):
+        case Operation(symbol=symbol, left=left, right=right) if symbol in _ARITHMETIC:
             if left is not None:
                 check_expression(left)
             check_expression(right)
         case Operation(position=position, symbol=symbol):
-            fail(position, f"{symbol!r} is not arithmetic; only + - * / ^ are, inside a function")
+            fail(
+                position,
+                f"{symbol!r} is not arithmetic; only + - * / ^ and comparisons are, inside a "
+                "function",
+            )
         case Call(function=function, position=position):
             if function in FACTOR_FUNCTIONS:
                 fail(position, f"{function}() makes a factor, which cannot be computed with")
@@ -189,8 +216,19 @@ def check_expression(node: Node) -> None:
 
 def check_term_variable(node: Node) -> None:
     """Check one variable of a term: a column, or an allowed call."""
-    if isinstance(node, Call):
-        arguments(node)
+    if not isinstance(node, Call):
+        return
+    arguments(node)
+    compared: Node = node
+    while isinstance(compared, Paren) or (isinstance(compared, Call) and compared.function == "I"):
+        compared = compared.inner if isinstance(compared, Paren) else compared.args[0]
+    if isinstance(compared, Operation) and compared.symbol in COMPARISONS:
+        # R makes a factor of it, whose coefficients have other names than a number's.
+        fail(
+            node.position,
+            f"{deparse(node)} is TRUE or FALSE; write I(1 * ({deparse(compared)})) for a column "
+            "of 1 and 0",
+        )
 
 
 def columns_read(node: Node) -> Iterator[Name]:

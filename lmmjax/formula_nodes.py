@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from lmmjax.errors import FormulaError
 
+#: Operators that make 0 and 1, for arithmetic inside a function.
+COMPARISONS = ("<", ">", "<=", ">=", "==", "!=")
 _SYNTACTIC = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
 
 

@@ -6,11 +6,22 @@ tree holds names, numbers, quoted text, calls and operators, and every later sta
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from lmmjax.errors import FormulaError
-from lmmjax.formula_nodes import Call, Name, Node, Number, Operation, Paren, Text, fail
+from lmmjax.formula_nodes import (
+    COMPARISONS,
+    Call,
+    Name,
+    Node,
+    Number,
+    Operation,
+    Paren,
+    Text,
+    fail,
+)
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 50
@@ -21,12 +32,13 @@ _TOKEN = re.compile(
     |(?P<name>(?:[^\W\d]|\.(?!\d))[\w.]*)
     |(?P<quoted>`[^`]+`)
     |(?P<text>"[^"\\]*"|'[^'\\]*')
-    |(?P<operator>%in%|\*\*|\|\||[~+\-*/:^|(),=])""",
+    |(?P<operator>%in%|\*\*|\|\||[<>=!]=|[~+\-*/:^|(),=<>])""",
     re.VERBOSE,
 )
 
 # Binary operators from loosest to tightest binding, as in R (a formula's `~` is split off first).
-_LEVELS = (("|", "||"), ("+", "-"), ("*", "/"), ("%in%",), (":",))
+_LEVELS = (("|", "||"), COMPARISONS, ("+", "-"), ("*", "/"), ("%in%",), (":",))
+_COMPARISON, _SUM = 1, 2
 
 
 @dataclass(frozen=True)
@@ -108,13 +120,17 @@ class _Parser:
     def binary(self, level: int) -> Node:
         if level == len(_LEVELS):
             return self.power()
-        left = self.signed() if level == 1 else self.binary(level + 1)
+        left = self.signed() if level == _SUM else self.binary(level + 1)
         length = 0
         while self.at(*_LEVELS[level]):
             operator = self.take()
             length += 1
+            if level == _COMPARISON and not self.arithmetic:
+                fail(operator.position, f"a comparison {operator.text!r} can stand inside I() only")
+            if level == _COMPARISON and length > 1:
+                fail(operator.position, "comparisons cannot be chained; multiply two of them")
             # sums of terms may be long: they are walked by loops, all else by recursion
-            if length > MAX_DEPTH and (level != 1 or self.arithmetic):
+            if length > MAX_DEPTH and (level != _SUM or self.arithmetic):
                 fail(operator.position, f"more than {MAX_DEPTH} {operator.text!r} in a row")
             right = self.binary(level + 1)
             left = Operation(operator.position, operator.text, left, right)
@@ -122,7 +138,7 @@ class _Parser:
 
     def signed(self) -> Node:
         if not self.at("+", "-"):
-            return self.binary(2)
+            return self.binary(_SUM + 1)
         sign = self.take()
         self.enter()
         inner = self.signed()
@@ -144,6 +160,8 @@ class _Parser:
     def primary(self) -> Node:
         token = self.take()
         if token.kind == "number":
+            if math.isinf(float(token.text)):
+                fail(token.position, f"{token.text} is too large; numbers have to be finite")
             return Number(token.position, token.text)
         if token.kind == "text":
             return Text(token.position, token.text[1:-1])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from .conditional_variance import conditional_covariances
+from .errors import LmmError
 from .lmm_fit_diagnostics import DiagnosticMethods
 from .lmm_fit_inference import InferenceMethods
+from .lmm_fit_names import NamesElsewhere
+from .lmm_fit_prediction import PredictionMethods
 from .modes import Modes, conditional_modes, effects_by_group, fitted_matrix, seen_cells
 from .status import STATUSES, Status
 
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
     from .results import FitBatch
 
 
-@dataclass(frozen=True)
-class LmmFit(InferenceMethods, DiagnosticMethods):
+@dataclass(frozen=True, eq=False)
+class LmmFit(PredictionMethods, InferenceMethods, DiagnosticMethods, NamesElsewhere):
     """The fit of one response, a view of a row of a :class:`~lmmjax.results.FitBatch`.
 
     Attributes
@@ -32,10 +35,15 @@ class LmmFit(InferenceMethods, DiagnosticMethods):
         The batch.
     index
         Position of the response in it.
+    weights_label
+        What the summary calls the weights, if they have a name.
+
+    Two fits are equal only if they are the same object.
     """
 
     fits: FitBatch
     index: int
+    weights_label: str | None = None
 
     # ---- what was fitted -----------------------------------------------------------------
 
@@ -61,7 +69,15 @@ class LmmFit(InferenceMethods, DiagnosticMethods):
     @property
     def n_obs(self) -> int:
         """Observations used."""
-        return int(self.fits.n_obs[self.index])
+        return int(self.fits._n_obs[self.index])
+
+    @property
+    def weights(self) -> pd.Series | None:
+        """Prior weights of the observations used; None where there are none."""
+        if self.fits.weights is None:
+            return None
+        values = np.asarray(self.fits.weights[:, self.index], dtype=float)
+        return self._on_observations(values).rename("weights")
 
     @property
     def status(self) -> Status:
@@ -164,6 +180,27 @@ class LmmFit(InferenceMethods, DiagnosticMethods):
         return rank + self.model.n_covariances
 
     @property
+    def df_resid(self) -> int:
+        """Observations minus parameters, as lme4's ``df.residual``."""
+        return self.n_obs - self.df
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood of a fit by maximum likelihood, with all constants.
+
+        Raises
+        ------
+        LmmError
+            The fit is by REML; its criterion is :attr:`objective`.
+        """
+        if self.reml:
+            raise LmmError(
+                "the deviance is of a fit by maximum likelihood, and this one is by REML: its "
+                "criterion is fit.objective; fit.refit(reml=False).deviance is the deviance"
+            )
+        return self.objective
+
+    @property
     def aic(self) -> float:
         return self.objective + 2.0 * self.df
 
@@ -264,76 +301,34 @@ class LmmFit(InferenceMethods, DiagnosticMethods):
             weight = self.fits.weights[self._seen, self.index]
         return self.residuals() * np.sqrt(weight) / self.sigma
 
-    def predict(
-        self,
-        newdata: pd.DataFrame | Mapping[str, Any] | None = None,
-        re_form: str | None = None,
-        new_levels: str = "error",
-        se_fit: bool = False,
-        interval: str | None = None,
-        level: float = 0.95,
-    ) -> pd.Series | pd.DataFrame:
-        """Predictions at new observations.
+    def save(self, directory: str | Path, *, force: bool = False) -> None:
+        """Save the fit as Parquet and JSON; :func:`lmmjax.load` gives it back.
 
         Parameters
         ----------
-        newdata
-            The columns of the formula's right-hand side; default: the observations used.
-        re_form
-            ``None`` includes all random effects, ``"none"`` none of them, a formula such as
-            ``"~ (1 | Subject)"`` those it names.
-        new_levels
-            Levels of a grouping factor that the fit has not seen: ``"error"``,
-            ``"population"`` (no random effect), or ``"missing"`` (the prediction is NaN).
-        se_fit
-            Add standard errors: those of fixed and random effects taken jointly, theta and
-            sigma taken as known; the effects of a new level add their variance.
-        interval
-            ``"confidence"`` for the mean or ``"prediction"`` for a new observation (of weight
-            one), with normal quantiles at ``level``.
-
-        Returns
-        -------
-        Series, or DataFrame
-            Predictions; with ``se_fit`` or ``interval`` a table with columns ``fit``,
-            ``se_fit``, ``lower``, ``upper``.  NaN where a covariate is missing, or where the
-            response's own observations do not determine a coefficient that is needed.
+        directory
+            Made if it does not exist.
+        force
+            Replace what an earlier call saved there.
 
         Raises
         ------
-        UnseenLevelError, FormulaError, LmmError
+        OutputError
+            Results are there already, or the directory cannot be written to.
 
         Examples
         --------
-        >>> import lmmjax
-        >>> fit = lmmjax.lmer("Reaction ~ Days + (Days | Subject)",
+        >>> import lmmjax, tempfile
+        >>> fit = lmmjax.lmer("Reaction ~ Days + (1 | Subject)",
         ...                   lmmjax.datasets.load_sleepstudy())
-        >>> fit.predict({"Days": [0.0, 10.0]}, re_form="none").round(3).tolist()
-        [251.405, 356.078]
+        >>> directory = tempfile.mkdtemp()
+        >>> fit.save(directory)
+        >>> lmmjax.load(directory)
+        LmmFit: 'Reaction', 'Reaction ~ Days + (1 | Subject)' by REML, 180 observations; converged
         """
-        from .predict import predict
+        from .lmm_fit_persistence import save
 
-        return predict(self, newdata, re_form, new_levels, se_fit, interval, level)
-
-    def simulate(self, n: int = 1, seed: int | np.random.Generator = 0) -> pd.DataFrame:
-        """Responses drawn from the fitted model, with new random effects.
-
-        Parameters
-        ----------
-        n
-            Number of responses.
-        seed
-            Seed, or a NumPy generator.
-
-        Returns
-        -------
-        DataFrame
-            All samples of the model x ``sim_1 ... sim_n``, NaN in rows that the fit does not
-            use: ``fit.model.fit(fit.simulate(1000, seed))`` fits them.
-        """
-        from .simulate import simulate
-
-        return simulate(self, n, seed)
+        save(self, directory, force=force)
 
     def summary(self) -> str:
         """The model as text, in the layout of lme4's ``summary``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -30,14 +31,14 @@ class DiagnosticMethods:
 
         return ngrps(_fit(self))
 
-    def repca(self) -> dict[str, pd.DataFrame]:
+    def repca(self, rotation: bool = False) -> dict[str, pd.DataFrame]:
         """Principal components of the random effects: :func:`lmmjax.diagnostics.repca`."""
         from .diagnostics import repca
 
-        return repca(_fit(self))
+        return repca(_fit(self), rotation)
 
-    def getme(self, name: str) -> Any:
-        """A piece of the model by lme4's name for it: :func:`lmmjax.diagnostics.getme`."""
+    def getme(self, name: str | Sequence[str]) -> Any:
+        """Pieces of the model by lme4's names for them: :func:`lmmjax.diagnostics.getme`."""
         from .diagnostics import getme
 
         return getme(_fit(self), name)

@@ -28,7 +28,7 @@ class InferenceMethods:
         ----------
         y
             (n,) values at the observations of the design (``model.design.observations``),
-            NaN where missing; default: the same response.
+            NaN where missing; a Series is aligned by label.  Default: the same response.
         reml
             Criterion; default: the same.
 
@@ -38,27 +38,40 @@ class InferenceMethods:
 
         Raises
         ------
-        ShapeError
-            ``y`` has another length.
-        """
-        from .errors import ShapeError
-        from .lmm_fit import LmmFit
-        from .refit import refit
+        AlignmentError
+            The labels of a Series are not those of the observations.
+        ShapeError, DTypeError
+            ``y`` has another length, or is not numbers.
+        LmmError
+            ``reml`` is neither True nor False.
 
-        fit, values = _fit(self), None
-        if y is not None:
-            values = np.asarray(y, dtype=float).reshape(-1, 1)
-            if len(values) != fit.model.n:
-                raise ShapeError(f"y has {len(values)} values, the design {fit.model.n}")
+        Examples
+        --------
+        >>> import lmmjax
+        >>> data = lmmjax.datasets.load_sleepstudy()
+        >>> fit = lmmjax.lmer("Reaction ~ Days + (1 | Subject)", data)
+        >>> shuffled = data["Reaction"].sample(frac=1, random_state=0)
+        >>> bool(abs(fit.refit(shuffled).objective - fit.objective) < 1e-9)
+        True
+        """
+        from dataclasses import replace
+
+        from .fit_options import check_reml
+        from .refit import refit, response_values
+
+        fit = _fit(self)
+        reml = None if reml is None else check_reml(reml)
+        values = None if y is None else response_values(fit.model, y)
         fits = refit(fit.fits.take([fit.index]), values, reml)
-        fits.responses = pd.Index([getattr(y, "name", None) or fit.response])
-        return LmmFit(fits, 0)
+        name = getattr(y, "name", None)
+        fits.responses = pd.Index([fit.response if name is None else name])
+        return replace(fit, fits=fits, index=0)
 
     def confint(
         self,
         method: str = "profile",
         level: float = 0.95,
-        parameters: Sequence[str] | None = None,
+        parameters: str | Sequence[str] | None = None,
         n: int = 1000,
         seed: int | np.random.Generator = 0,
     ) -> pd.DataFrame:
@@ -67,7 +80,9 @@ class InferenceMethods:
 
         return confint(_fit(self), method, level, parameters, n, seed)
 
-    def profile(self, parameters: Sequence[str] | None = None, reach: float = 0.99) -> Profile:
+    def profile(
+        self, parameters: str | Sequence[str] | None = None, reach: float = 0.99
+    ) -> Profile:
         """Likelihood profiles; see :func:`lmmjax.inference.profile.profile`."""
         from .inference.profile import profile
 
@@ -78,8 +93,9 @@ class InferenceMethods:
         n: int = 1000,
         seed: int | np.random.Generator = 0,
         progress: bool | None = None,
+        use_u: bool = False,
     ) -> Bootstrap:
         """Parametric bootstrap; see :func:`lmmjax.inference.bootstrap.bootstrap`."""
         from .inference.bootstrap import bootstrap
 
-        return bootstrap(_fit(self), n, seed, progress)
+        return bootstrap(_fit(self), n, seed, progress, use_u)

@@ -11,20 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax.core import Tracer
 
 from . import deviance as _deviance
 from .crossproducts import shared_statistics
 from .design import Design, build_design
-from .errors import NonFiniteError, ShapeError
+from .errors import LmmError, ShapeError
+from .explain import explain
 from .expression.anndata_view import is_anndata
-from .fit import FitOptions, fit_responses
-from .prepare import Prepared, SharedArrays, prepare, rotate_to_spectrum
+from .fit import fit_responses
+from .fit_options import FitOptions, Path
+from .prepare import Prepared, prepare, rotate_to_spectrum
 from .results import FitBatch
 from .sparse import prepare_sparse, worth_it
 from .structure import Layout, choose_eliminated, triangle
 from .weighted import WeightedArrays, prepare_weighted
-
-Path = Literal["auto", "compressed", "blocked", "sparse", "spectral", "weighted"]
 
 #: Most classes of levels (distinct within-level cross-products) that are summed beforehand.
 MAX_CLASSES = 64
@@ -212,18 +213,21 @@ class Model:
 
         Raises
         ------
+        LmmError
+            An argument is none of its choices.
         AlignmentError, ShapeError, DTypeError, EmptyDataError, WeightError
             Before anything is fitted.
         """
-        options = FitOptions(
-            reml=bool(reml),
+        options = FitOptions.checked(
+            self.theta_names,
+            reml=reml,
             path=path,
             progress=progress,
             n_starts=n_starts,
             chunk_size=chunk_size,
             memory=memory,
-            raise_on_missing=na == "raise",
-            start=self._checked_start(start),
+            na=na,
+            start=start,
         )
         return fit_responses(
             self,
@@ -234,27 +238,20 @@ class Model:
             layer=layer,
         )
 
-    def _checked_start(self, start: Any) -> np.ndarray | None:
-        if start is None:
-            return None
-        theta = np.atleast_1d(np.asarray(start, dtype=float))
-        if theta.shape != (self.layout.n_theta,):
-            raise ShapeError(
-                f"start has shape {theta.shape}; theta has {self.layout.n_theta} entries: "
-                f"{', '.join(self.theta_names) or 'none'}"
-            )
-        if not np.isfinite(theta).all():
-            raise NonFiniteError(f"start has an entry that is not finite: {theta.tolist()}")
-        return theta
-
     def deviance(self, theta: Any, y: Any, reml: bool = True) -> jax.Array:
         """Profiled objective of one response at theta, with all constants, as lme4's.
 
         A pure JAX function of ``theta`` (in lme4's order) and ``y`` (n,): ``jax.jit``,
         ``jax.grad``, ``jax.hessian`` and ``jax.vmap`` work on it; the first two derivatives
-        in theta are exact closed forms.  Call it inside ``jax.enable_x64(True)`` (or with
-        64-bit mode on) to keep double precision under transformations; a plain call does so
-        by itself.
+        in theta are exact closed forms.  Transformations need 64-bit mode: call them inside
+        ``with jax.enable_x64(True):``; a plain call is in double precision by itself.
+
+        Raises
+        ------
+        LmmError
+            Under a transformation while JAX is in 32-bit mode.
+        ShapeError
+            theta or y has not the model's length.
 
         Examples
         --------
@@ -264,17 +261,27 @@ class Model:
         >>> y = data["Reaction"].to_numpy()
         >>> round(float(model.deviance([1.0], y)), 3)
         1787.399
+        >>> import jax
+        >>> with jax.enable_x64(True):
+        ...     slope = jax.grad(lambda theta: model.deviance(theta, y))(np.array([1.0]))
+        >>> round(float(slope[0]), 3)
+        -10.652
         """
+        if not jax.config.jax_enable_x64 and any(isinstance(a, Tracer) for a in (theta, y)):
+            raise LmmError(
+                "model.deviance is in double precision, and JAX transforms it in single: call "
+                "jit, grad, hessian or vmap inside `with jax.enable_x64(True):`"
+            )
         with jax.enable_x64(True):
             prepared = self.prepared
             theta = jnp.asarray(theta, dtype=float)
             y = jnp.asarray(y, dtype=float)
             if theta.shape != (self.layout.n_theta,):
-                raise ValueError(
+                raise ShapeError(
                     f"theta has shape {theta.shape}, the model {self.layout.n_theta} entries"
                 )
             if y.shape != (self.n,):
-                raise ValueError(f"y has shape {y.shape}, the model {self.n} observations")
+                raise ShapeError(f"y has shape {y.shape}, the model {self.n} observations")
             if self.design.offset is not None:
                 y = y - self.design.offset
             engine = theta[self.order.theta] * self.theta_unit(prepared.z_scale)
@@ -287,8 +294,10 @@ class Model:
                 value = value + 2.0 * np.sum(np.log(np.diag(prepared.x_transform)))
             return value[0]
 
-    def explain(self, path: Path = "auto") -> str:
-        """Which numerical path a fit takes, and why."""
+    def explain(self, path: Path = "auto", *, weights: Any = None) -> str:
+        """Which numerical path a fit takes, and why; with such ``weights``, where given."""
+        if path == "auto" and weights is not None and np.ndim(weights) == 2:
+            path = "weighted"
         return explain(self, path)
 
     # ---- engine forms -------------------------------------------------------------------
@@ -370,56 +379,3 @@ class Model:
             for _ in triangle(q)
         ]
         return np.array(sizes, dtype=float)
-
-
-def explain(model: Model, path: Path) -> str:
-    """Text of :meth:`Model.explain`."""
-    layout, design = model.layout, model.design
-    if not design.terms:
-        return "linear model: no random effects, one least-squares projection for all responses"
-    first = design.terms[model.order.engine_terms[0]]
-    chosen = path
-    if path == "auto":
-        if model.one_relationship:
-            chosen = "spectral"
-        elif model.many_columns:
-            chosen = "sparse"
-        else:
-            chosen = "compressed" if model.prepared.compressed else "blocked"
-    classes = 0
-    if chosen in ("compressed", "blocked"):
-        arrays = model.prepared.arrays
-        classes = len(arrays.count) if isinstance(arrays, SharedArrays) else first.n_levels
-    system = f"reduced system of {layout.n_dense} random and {layout.p} fixed columns"
-    reasons = {
-        "compressed": (
-            f"compressed elimination: the {first.n_levels} levels of {first.group} fall into "
-            f"{classes} classes of equal cross-products and are summed before the fit; {system}"
-        ),
-        "blocked": (
-            f"blocked elimination: the {first.n_levels} levels of {first.group} have {classes} "
-            f"distinct cross-products, too many to sum beforehand; {system}"
-        ),
-        "sparse": (
-            f"sparse blocked elimination of the {first.n_levels} levels of {first.group}: of the "
-            f"{layout.n_dense} other random columns few meet in a level, only those are kept; "
-            f"{system}"
-        ),
-        "spectral": (
-            f"spectral: one eigendecomposition of the covariance of {first.group}; {system}"
-        ),
-        "weighted": (
-            "per-response weights: every response has cross-products of its own; "
-            f"{first.group} is eliminated level by level; {system}"
-        ),
-    }
-    if not layout.eliminated and chosen != "spectral":
-        listing = ", ".join(term.group for term in design.terms)
-        reasons[chosen] = (
-            f"dense: the levels of {listing} have known covariances, so none is eliminated; "
-            f"{system}"
-        )
-    text = reasons[chosen]
-    if path == "auto":
-        text += "; responses with weights or missing values of their own: per-response path"
-    return text

@@ -133,11 +133,13 @@ def conditional_modes(fits: FitBatch, columns: np.ndarray | None = None) -> Mode
     usable = USABLE[fits.status_codes[columns]]
     complete = seen_cells(fits, columns).all(axis=0)
     weights = common_weights(fits)
-    shared = usable & complete
+    shared = complete
     if fits.weights is not None and weights is None:
-        shared[:] = False
-    for which in (np.flatnonzero(shared), np.flatnonzero(usable & ~shared)):
-        if not len(which):
+        shared = np.zeros_like(complete)
+    # as in the fit: responses without estimates keep their lanes and the size of the program
+    # depends on the table only, so that nobody's last bit depends on another's values
+    for which in (np.flatnonzero(shared & usable), np.flatnonzero(~shared)):
+        if not usable[which].any():
             continue
         if shared[which[0]]:
             prepared = model._prepare(weights, max_classes=-1)
@@ -146,26 +148,31 @@ def conditional_modes(fits: FitBatch, columns: np.ndarray | None = None) -> Mode
             arrays, _, z_scale = model.prepared_weighted
             matrix = fits.weights if fits.weights is not None else np.ones((1, 1))
             matrix = np.broadcast_to(matrix, fits.values.shape)
-        found = _run(fits, columns[which], arrays, z_scale, matrix)
-        linear[:, which] = found.linear
+        found = _run(fits, columns[which], total, arrays, z_scale, matrix)
+        good = usable[which]
+        linear[:, which[good]] = found.linear[:, good]
         for target, modes in zip(terms, found.terms, strict=True):
-            target[which] = modes
+            target[which[good]] = modes[good]
     return Modes(tuple(terms), linear)
 
 
 def _run(
     fits: FitBatch,
     columns: np.ndarray,
+    of_total: int,
     arrays: SharedArrays | WeightedArrays,
     z_scale: tuple[np.ndarray, ...],
     weights: np.ndarray | None,
 ) -> Modes:
-    """Chunks of equal size through :func:`modes_chunk`, translated to the design's order."""
+    """Chunks of equal size through :func:`modes_chunk`, translated to the design's order.
+
+    ``of_total``: number of responses asked for, of which ``columns`` share their statistics.
+    """
     model, layout = fits.model, fits.model.layout
     n, total = model.n, len(columns)
     theta = fits._theta[columns][:, model.order.theta].T * model.theta_unit(z_scale)[:, None]
     doubles = fits.model_levels * layout.q * (2 + (layout.m if weights is not None else 0))
-    size = batch.padded_size(total, batch.block_size(layout, n, doubles, None))
+    size = batch.padded_size(of_total, batch.block_size(layout, n, doubles, None))
     eliminated = np.empty((fits.model_levels, layout.q, total))
     dense, linear = np.empty((layout.n_dense, total)), np.empty((n, total))
     with jax.enable_x64(True):
@@ -180,7 +187,7 @@ def _run(
             if weights is not None:
                 used = np.zeros((n, size))
                 used[:, :count] = weights[:, columns[part]]
-                used[np.isnan(block)] = 0.0
+                used[~np.isfinite(block)] = 0.0
                 block[used == 0] = 0.0
             out = modes_chunk(layout, arrays, block, used, at)
             for target, leaf in zip((eliminated, dense, linear), out, strict=True):

@@ -54,6 +54,27 @@ class NewDesign:
     response: np.ndarray | None = field(repr=False)
 
 
+def new_table(newdata: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+    """New data as a DataFrame; a single value stands for all rows, or for one row.
+
+    Raises
+    ------
+    ShapeError, EmptyDataError, DesignError
+        As :func:`lmmjax.design_rows.as_table`.
+
+    Examples
+    --------
+    >>> new_table({"x": [1.0, 2.0], "g": "a"})["g"].tolist()
+    ['a', 'a']
+    """
+    if isinstance(newdata, Mapping):
+        single = [name for name, values in newdata.items() if np.ndim(values) == 0]
+        rows = max((len(v) for name, v in newdata.items() if name not in single), default=1)
+        repeated = {name: [newdata[name]] * rows for name in single}
+        newdata = {name: repeated.get(name, values) for name, values in newdata.items()}
+    return as_table(newdata)
+
+
 def new_design(
     design: Design,
     newdata: pd.DataFrame | Mapping[str, Any],
@@ -68,7 +89,8 @@ def new_design(
     ----------
     design : Design
     newdata : DataFrame or mapping
-        The columns of the formula's right-hand side, m rows.
+        The columns of the formula's right-hand side, m rows; in a mapping a single value
+        stands for all rows.
     need_response : bool
         Whether the response is read too.
     new_levels : {"error", "population"}
@@ -98,7 +120,7 @@ def new_design(
     """
     if new_levels not in ("error", "population"):
         raise LmmError(f"new_levels is 'error' or 'population', not {new_levels!r}")
-    table = as_table(newdata)
+    table = new_table(newdata)
     parsed, encoder = design.parsed, design.spec.encoder
     variables = [v for term in parsed.fixed_terms for v in term.variables]
     wanted = list(parsed.columns)

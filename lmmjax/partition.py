@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .errors import LmmError
+from .expression.anndata_view import is_anndata
 from .modes import seen_cells
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def _moments(fits: FitBatch) -> _Moments:
     design = fits.model.design
     centred = design.X - design.X.mean(axis=0)
     everything = np.ones((design.n, 1))
-    some = np.flatnonzero(fits.n_obs < design.n)
+    some = np.flatnonzero(fits._n_obs < design.n)
     if not len(some):
         return _moments_on(everything, centred, design.terms)
     seen = seen_cells(fits, some)
@@ -61,6 +63,12 @@ def _moments_on(seen: np.ndarray, x: np.ndarray, terms: tuple[RandomTerm, ...]) 
     return _Moments(second(x) - mean * np.swapaxes(mean, 1, 2), [second(term.z) for term in terms])
 
 
+def check_by(by: str) -> None:
+    """Raise unless ``by`` is one of its choices."""
+    if by not in ("term", "column"):
+        raise LmmError(f"by is 'term' or 'column', not {by!r}")
+
+
 def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
     """Variance fractions by the definition of variancePartition (Hoffman & Schadt 2016).
 
@@ -82,8 +90,7 @@ def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
     DataFrame
         responses x (random terms, fixed terms, ``"Residuals"``); rows sum to one.
     """
-    if by not in ("term", "column"):
-        raise ValueError(f"by={by!r}: use 'term' or 'column'")
+    check_by(by)
     design = fits.model.design
     names: list[str] = []
     parts: list[np.ndarray] = []
@@ -119,14 +126,25 @@ def variance_fractions(fits: FitBatch, by: str = "term") -> pd.DataFrame:
 
 
 def variance_partition(
-    Y: Any, formula: str, samples: pd.DataFrame, *, weights: Any = None, **fit_options: Any
+    Y: Any,
+    formula: str,
+    samples: Any = None,
+    *,
+    by: str = "term",
+    weights: Any = None,
+    **fit_options: Any,
 ) -> pd.DataFrame:
     """Variance fractions of every response in one line (ML fits, as variancePartition).
 
     Parameters
     ----------
     Y, formula, samples, weights
-        As in :func:`lmmjax.compile` and :meth:`lmmjax.model.Model.fit`.
+        As in :func:`lmmjax.compile` and :meth:`lmmjax.model.Model.fit`; an ``AnnData`` brings
+        its ``obs`` as the samples.
+    by
+        ``"term"``, or ``"column"`` for every column of X by itself.
+    **fit_options
+        Further arguments of :meth:`lmmjax.model.Model.fit`.
 
     Returns
     -------
@@ -144,5 +162,10 @@ def variance_partition(
     """
     from .model import compile
 
+    if samples is None:
+        if not is_anndata(Y):
+            raise LmmError("samples, the sample table, is needed unless Y is an AnnData")
+        samples = Y
+    check_by(by)
     fits = compile(formula, samples).fit(Y, reml=False, weights=weights, **fit_options)
-    return fits.variance_partition()
+    return fits.variance_partition(by)

@@ -39,12 +39,18 @@ if TYPE_CHECKING:
 
 FORMAT = "lmmjax fits"
 FORMAT_VERSION = 1
-_JSON, _RESPONSES, _SAMPLES = "fits.json", "fits_responses.parquet", "fits_samples.parquet"
+JSON_NAME, _RESPONSES, _SAMPLES = "fits.json", "fits_responses.parquet", "fits_samples.parquet"
 _RELATIONSHIP = "fits_relationship_{}.parquet"
 _LABEL = "response"
 
 
-def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
+def save(
+    fits: FitBatch,
+    directory: str | Path,
+    *,
+    force: bool = False,
+    single: dict[str, Any] | None = None,
+) -> None:
     """Save fits, values and model in a directory.
 
     The files appear together or not at all, also if the process is killed.
@@ -57,6 +63,9 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         Made if it does not exist.
     force
         Replace what an earlier call saved there.
+    single
+        What a fit of one response has beside its row of the batch; see
+        :func:`lmmjax.lmm_fit_persistence.save`.
 
     Raises
     ------
@@ -97,6 +106,7 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
         "sigma": design.sigma,
         "relationships": {t.group: list(t.levels) for t in design.terms if t.root is not None},
         "fixed_kept": design.fixed_kept.tolist(),
+        "single": single,
     }
     arrays = {
         "value": fits.raw_values.T,
@@ -109,7 +119,7 @@ def save(fits: FitBatch, directory: str | Path, *, force: bool = False) -> None:
     columns = {
         _LABEL: label_array(fits.responses, "names of responses"),
         "status": names_of(fits.status_codes).astype(str),
-        "n_obs": fits.n_obs, "n_iter": fits._n_iter, "sigma": fits._sigma,
+        "n_obs": fits._n_obs, "n_iter": fits._n_iter, "sigma": fits._sigma,
         "objective": fits._objective, "rank": fits._rank,
         "gradient_norm": fits._gradient_norm, "min_hessian_eigenvalue": fits._lowest,
     }  # fmt: skip
@@ -129,7 +139,7 @@ def load(directory: str | Path) -> FitBatch:
     from .results import FitBatch
 
     directory = Path(directory)
-    content = read_json(directory / _JSON)
+    content = read_json(directory / JSON_NAME)
     samples, _ = read_parquet(directory / _SAMPLES, content["identity"])
     table, arrays = read_parquet(directory / _RESPONSES, content["identity"])
     relmat = {}
@@ -157,7 +167,7 @@ def load(directory: str | Path) -> FitBatch:
     return FitBatch(
         model, responses, content["reml"], values, raw, weights,
         status_codes=np.array([code[text] for text in table["status"]], dtype=np.int8),
-        n_obs=column("n_obs", np.int64),
+        _n_obs=column("n_obs", np.int64),
         _theta=arrays.get("theta", empty),
         _sigma=column("sigma", float),
         _objective=column("objective", float),
@@ -279,13 +289,13 @@ def _write_together(
     force: bool,
 ) -> None:
     """All files or none; ``fits.json``, without which there is nothing to load, comes last."""
-    if not force and (directory / _JSON).exists():
+    if not force and (directory / JSON_NAME).exists():
         raise OutputError(f"{directory} holds saved fits already; force=True replaces them")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             whole = lambda name: stack.enter_context(atomic_path(directory / name))  # noqa: E731
-            json_path, samples_path, responses_path = map(whole, (_JSON, _SAMPLES, _RESPONSES))
+            json_path, samples_path, responses_path = map(whole, (JSON_NAME, _SAMPLES, _RESPONSES))
             for k, covariance in enumerate(tied):
                 path = whole(_RELATIONSHIP.format(k))
                 write_parquet(path, {}, {"covariance": covariance}, content["identity"])
@@ -298,6 +308,7 @@ def _write_together(
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """``fits.json``, checked to be one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -34,7 +34,7 @@ def prediction_variance(
         (N, rank) rows of X.
     terms
         For each random-effects term in the prediction: its position in the design, (N, q)
-        rows of Z, (N,) levels, -1 where unseen.
+        rows of Z, (N,) levels, -1 where unseen.  Rows of one term in several parts add up.
 
     Returns
     -------
@@ -45,7 +45,9 @@ def prediction_variance(
     layout, order = model.layout, list(model.order.engine_terms)
     solved = solve_equations(fit.fits, fit.index, fixed=True)
     count = len(x)
-    given = {k: (z, codes) for k, z, codes in terms}
+    given: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for k, z, codes in terms:
+        given[k] = (z + given[k][0] if k in given else z, codes)
     extra = np.zeros(count)
     scaled, levels = [], []
     for k, factor in zip(order, solved.factors, strict=True):

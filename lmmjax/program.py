@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from . import covariance, deviance, linalg, optimize
 from .compiled import compiled
+from .criterion import choose, degrees_of_freedom
 from .crossproducts import shared_statistics
 from .prepare import Leaf, SharedArrays
 from .start import choose_start
@@ -45,10 +46,10 @@ class Outcome(NamedTuple):
     n_iter: Leaf
 
 
-@compiled("layout", "reml", "n_starts", "block")
+@compiled("layout", "reml", "n_starts", "block", settled_late=("reml",))
 def fit_chunk(
     layout: Layout,
-    reml: bool,
+    reml: bool | Array,
     n_starts: int,
     block: int,
     arrays: SharedArrays | WeightedArrays,
@@ -113,11 +114,11 @@ def fit_chunk(
         point = lanes.point
         result = point.evaluation
         gradient_norm, lowest = jnp.zeros(batch), jnp.full(batch, jnp.nan)
-    nu = stats.n - stats.rank if reml else stats.n
+    nu = degrees_of_freedom(reml, stats)
     objective = result.value + deviance.objective_constant(reml, stats, log_scale)
     kept = jnp.ones((layout.p, 1)) if stats.kept is None else stats.kept
-    if reml:
-        objective = objective + 2.0 * jnp.sum(kept * scaling["log_x_scale"], axis=0)
+    change_of_basis = 2.0 * jnp.sum(kept * scaling["log_x_scale"], axis=0)
+    objective = objective + choose(reml, change_of_basis, 0.0)
     scale = jnp.exp(log_scale)
     wide = partial(jnp.broadcast_to, shape=(batch,))
     return Outcome(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from .errors import FitWarning
+from .errors import DTypeError, FitWarning, ShapeError
+from .expression.align import align_expression
 from .modes import common_weights
 
 if TYPE_CHECKING:
+    from .model import Model
     from .results import FitBatch
 
 
@@ -57,6 +60,46 @@ def refit(
     if values is None:
         out.responses = fits.responses
     return out
+
+
+def response_values(model: Model, y: Any) -> np.ndarray:
+    """One response at the design's observations, (n, 1).
+
+    Parameters
+    ----------
+    model
+        The model to be fitted again.
+    y
+        A Series is aligned by label, with the rows that the model uses or with all samples; an
+        array (n,) is in the order of the rows used.
+
+    Raises
+    ------
+    AlignmentError
+        The labels of a Series are not those of the observations.
+    ShapeError, DTypeError
+        Not one value per observation, or no numbers.
+    """
+    design = model.design
+    if isinstance(y, pd.Series):
+        everything = len(y) == len(model.samples) != design.n
+        names = model.samples if everything else design.observations
+        values = align_expression(y, pd.DataFrame(index=names), name="y").values
+        return values[design.kept] if everything else values
+    if isinstance(y, str | bytes | dict) or np.ndim(y) == 0:
+        raise DTypeError(
+            f"y is the values of a response, one per observation ({design.n}), not {y!r}; "
+            "give an array or a Series"
+        )
+    array = np.asarray(y)
+    if array.dtype.kind not in "buif":
+        raise DTypeError(f"y holds {array.dtype}, not real numbers; convert it to float")
+    if array.shape not in ((design.n,), (design.n, 1)):
+        told = f"{len(array)} values" if array.ndim == 1 else f"shape {array.shape}"
+        raise ShapeError(
+            f"y has {told}, the design {design.n}; fit.model.fit takes several responses"
+        )
+    return array.astype(float).reshape(-1, 1)
 
 
 def _spread(values: np.ndarray, kept: np.ndarray, filler: float) -> np.ndarray:

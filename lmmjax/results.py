@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .errors import UnknownResponseError
+from .expression.names import unknown_name
 from .modes import conditional_modes, fitted_matrix, ranef_tables
-from .status import USABLE, Status, names_of
-from .structure import canonical_theta, triangle
+from .status import Status, names_of
+from .structure import triangle
 from .varcorr import term_factors, varcorr_table
 
 if TYPE_CHECKING:
-    from .batch import BatchResult
     from .model import Model
     from .single import LmmFit
-
-#: Penalised residual sum of squares below this fraction of the fixed-effects fit's is zero.
-ZERO_RESIDUAL = 1e-12
 
 
 @dataclass
@@ -35,8 +33,6 @@ class FitBatch:
     ----------
     model, responses, reml
         What was fitted, to what, and how.
-    n_obs
-        (G,) observations used for each response.
     """
 
     model: Model
@@ -46,7 +42,7 @@ class FitBatch:
     raw_values: np.ndarray = field(repr=False)
     weights: np.ndarray | None = field(repr=False)
     status_codes: np.ndarray = field(repr=False)
-    n_obs: np.ndarray = field(repr=False)
+    _n_obs: np.ndarray = field(repr=False)
     _theta: np.ndarray = field(repr=False)
     _sigma: np.ndarray = field(repr=False)
     _objective: np.ndarray = field(repr=False)
@@ -60,7 +56,7 @@ class FitBatch:
 
     @classmethod
     def empty(cls, model, responses, values, raw_values, weights, reml) -> FitBatch:
-        """All-NaN results to be filled in by :meth:`record`."""
+        """All-NaN results to be filled in by :func:`lmmjax.record.record`."""
         total, p, k = len(responses), model.design.rank, model.layout.n_theta
         nan = lambda *shape: np.full(shape, np.nan)  # noqa: E731
         return cls(
@@ -71,7 +67,7 @@ class FitBatch:
             raw_values,
             weights,
             status_codes=np.full(total, Status.NOT_CONVERGED.code, dtype=np.int8),
-            n_obs=np.zeros(total, dtype=np.int64),
+            _n_obs=np.zeros(total, dtype=np.int64),
             _theta=nan(total, k),
             _sigma=nan(total),
             _objective=nan(total),
@@ -90,62 +86,6 @@ class FitBatch:
         if not model.layout.eliminated:
             return 0
         return model.design.terms[model.order.engine_terms[0]].n_levels
-
-    def record(
-        self,
-        columns: np.ndarray,
-        result: BatchResult,
-        x_transform: np.ndarray,
-        unit: np.ndarray,
-        weight_size: np.ndarray,
-    ) -> None:
-        """Enter a batch's results, translated from engine units.
-
-        ``unit`` (k,): engine theta per user theta, for weights relative to ``weight_size``.
-        """
-        out = result.outcome
-        self.compile_seconds += result.compile_seconds
-        back = np.linalg.inv(x_transform) if len(x_transform) else x_transform
-        theta = np.empty((len(columns), self.model.layout.n_theta))
-        engine_theta = canonical_theta(self.model.layout, out.theta)
-        root = np.sqrt(weight_size)
-        theta[:, self.model.order.theta] = (engine_theta / unit[:, None] / root).T
-        kept = out.kept.T > 0
-        with np.errstate(invalid="ignore", over="ignore"):
-            beta = out.fixed.T @ back.T
-            vcov = np.einsum(
-                "ij,jkg,lk->gil", back, out.fixed_cov / weight_size, back, optimize=True
-            )
-            sigma = out.sigma * root
-        if self.model.design.sigma is not None:  # to the last digit
-            sigma = np.where(np.isfinite(sigma), self.model.design.sigma, np.nan)
-        beta[~kept] = np.nan
-        gone = ~kept[:, :, None] | ~kept[:, None]
-        vcov[gone] = np.nan
-        codes = np.full(len(columns), Status.CONVERGED.code, dtype=np.int8)
-        codes[~result.finished] = Status.NOT_CONVERGED.code
-        finite = np.isfinite(sigma) & np.isfinite(out.objective)
-        codes[~finite] = Status.OVERFLOW.code
-        codes[~out.identified] = Status.UNIDENTIFIABLE.code
-        codes[(out.rss_fraction < ZERO_RESIDUAL) | ~(out.residual_ratio > 0)] = (
-            Status.ZERO_RESIDUAL.code
-        )
-        codes[out.n <= out.rank] = Status.TOO_FEW_OBSERVATIONS.code
-        usable = USABLE[codes]
-        for target, source in (
-            (self._theta, theta),
-            (self._sigma, sigma),
-            (self._objective, out.objective),
-            (self._beta, beta),
-            (self._unit_vcov, vcov),
-            (self._rank, out.rank),
-            (self._gradient_norm, out.gradient_norm * root),
-            (self._lowest, out.lowest_eigenvalue * weight_size),
-        ):
-            mask = usable.reshape(-1, *[1] * (source.ndim - 1))
-            target[columns] = np.where(mask, source, np.nan)
-        self._n_iter[columns] = out.n_iter
-        self.status_codes[columns] = codes
 
     # ---- one number per response ---------------------------------------------------------
 
@@ -184,7 +124,7 @@ class FitBatch:
     @property
     def bic(self) -> pd.Series:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._series(self._objective + np.log(self.n_obs) * self.df.to_numpy(), "bic")
+            return self._series(self._objective + np.log(self._n_obs) * self.df.to_numpy(), "bic")
 
     @property
     def status(self) -> pd.Series:
@@ -200,7 +140,9 @@ class FitBatch:
         singular = np.zeros(len(self.responses), dtype=bool)
         weight_size = 1.0
         if self.weights is not None and self.weights.size:
-            weight_size = np.nanmean(np.where(self.weights > 0, self.weights, np.nan), axis=0)
+            used = self.weights > 0
+            count = np.maximum(used.sum(axis=0), 1)
+            weight_size = np.where(used, self.weights, 0.0).sum(axis=0) / count
         start = 0
         for term in self.model.design.terms:
             size = np.sqrt(np.mean(term.z**2, axis=0))
@@ -219,6 +161,11 @@ class FitBatch:
         of Z, so that rescaling a covariate changes nothing) counts as zero.
         """
         return self._series(self._singular, "singular")
+
+    @property
+    def n_obs(self) -> pd.Series:
+        """Observations used for each response: with a value and a positive weight."""
+        return self._series(self._n_obs, "n_obs")
 
     @property
     def n_iter(self) -> pd.Series:
@@ -290,7 +237,7 @@ class FitBatch:
                 "status": self.status,
                 "converged": self.converged,
                 "singular": self.singular,
-                "n_obs": self._series(self.n_obs, "n_obs"),
+                "n_obs": self.n_obs,
                 "n_iter": self.n_iter,
                 "gradient_norm": self.gradient_norm,
                 "min_hessian_eigenvalue": self.min_hessian_eigenvalue,
@@ -354,7 +301,7 @@ class FitBatch:
         """The fits of some responses, by position."""
         at = np.asarray(positions, dtype=np.intp)
         private = [f.name for f in fields(self) if f.name.startswith("_")]
-        part = {name: getattr(self, name)[at] for name in (*private, "status_codes", "n_obs")}
+        part = {name: getattr(self, name)[at] for name in (*private, "status_codes")}
         for name in ("values", "raw_values", "weights"):
             matrix = getattr(self, name)
             part[name] = None if matrix is None else matrix[:, at]
@@ -364,12 +311,23 @@ class FitBatch:
         return len(self.responses)
 
     def __getitem__(self, response: Any) -> LmmFit:
-        """The fit of one response, by name; see :class:`lmmjax.single.LmmFit`."""
+        """The fit of one response, by name; see :class:`lmmjax.single.LmmFit`.
+
+        Raises
+        ------
+        UnknownResponseError
+            Also a ``KeyError``: there is no such response, or several.
+        """
         from .single import LmmFit
 
-        where = self.responses.get_loc(response)
+        try:
+            where = self.responses.get_loc(response)
+        except (KeyError, TypeError):
+            known = self.responses.astype(str).tolist()
+            told = unknown_name("response", str(response), known)
+            raise UnknownResponseError(str(told)) from None
         if not isinstance(where, int):
-            raise KeyError(f"{response!r} names several responses")
+            raise UnknownResponseError(f"{response!r} names several responses")
         return LmmFit(self, where)
 
     def __repr__(self) -> str:

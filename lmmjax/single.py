@@ -12,10 +12,13 @@ import pandas as pd
 
 from .design import build_design
 from .design_rows import as_table
-from .errors import FitWarning, warn
+from .errors import FitWarning, WeightError, warn
 from .fit import check_single
+from .fit_options import check_reml
 from .lmm_fit import LmmFit
+from .lmm_fit_arguments import check_contrasts, check_formula, refuse_unknown, start_theta
 from .model import Model
+from .offset_column import with_offset
 from .row_weights import row_weights
 
 __all__ = ["LmmFit", "lmer"]
@@ -33,6 +36,8 @@ def lmer(
     start: Any = None,
     sigma: float | None = None,
     relmat: Mapping[str, pd.DataFrame] | None = None,
+    offset: Any = None,
+    **unknown: Any,
 ) -> LmmFit:
     """Fit a linear mixed model to one response.
 
@@ -54,7 +59,8 @@ def lmer(
     rank_deficient
         ``"drop"`` linearly dependent fixed effects (said in a warning), or ``"error"``.
     start
-        theta (k,) to start from instead of the automatic starts, as lme4's.
+        theta (k,) to start from instead of the automatic starts, or ``{"theta": ...}``, as
+        lme4's.
     sigma
         The residual standard deviation (of weight 1), if it is known: it is not estimated then,
         and every observation may be a group of its own, as in a meta-analysis.
@@ -62,6 +68,11 @@ def lmer(
         Known covariances between the levels of grouping factors: ``{"id": K}`` with a DataFrame
         K labelled by level (kinship, pedigree).  The effects of ``(1|id)`` have covariance
         theta^2 sigma^2 K, those of a vector-valued term Psi sigma^2 (x) K.
+    offset
+        Known part of the linear predictor, an array or Series with one value per row, or the
+        name of a column; added to an ``offset()`` of the formula.  It becomes an ``offset()``
+        of the fit's formula, so predictions at new data read its column there: ``"(offset)"``
+        where it was given by values.
 
     Returns
     -------
@@ -70,7 +81,8 @@ def lmer(
     Raises
     ------
     LmmError
-        The formula, the data or the weights are not usable; see :mod:`lmmjax.errors`.
+        The formula, the data, the weights or the offset are not usable, or an argument has
+        lme4's name (``REML``); see :mod:`lmmjax.errors`.
     ResponseError, NonFiniteError
         The response cannot be fitted: it is constant, infinite, reproduced exactly, ...
 
@@ -82,9 +94,17 @@ def lmer(
     >>> fit.fixef.round(4).tolist(), round(fit.sigma, 4)
     ([251.4051, 10.4673], 25.5918)
     """
+    refuse_unknown("lmer", unknown)
+    check_formula(formula)
+    reml = check_reml(reml)
+    check_contrasts(contrasts)
+    start = start_theta(start)
     table = as_table(data)
+    formula, table = with_offset(formula, table, offset)
     values = row_weights(weights, table)
     if values is not None and not values.all():
+        if not values.any():
+            raise WeightError("all weights are zero, which leaves no observation to fit")
         table, values = table.loc[values > 0], values[values > 0]
     design = build_design(
         formula, table, na=na, rank_deficient=rank_deficient, contrasts=contrasts,
@@ -97,8 +117,14 @@ def lmer(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)  # of a batch of one: an error, or said below
         fits = model.fit(response, reml=reml, weights=used, progress=False, start=start)
-    fit = LmmFit(fits, 0)
+    fit = LmmFit(fits, 0, _label(weights))
     check_single(fit.status, str(fit.response))
     if not fit.converged:
         warn(f"{fit.response}: {fit.status.meaning}", FitWarning)
     return fit
+
+
+def _label(weights: Any) -> str | None:
+    """What a summary calls the weights: the column, or the name of a Series."""
+    name = weights if isinstance(weights, str) else getattr(weights, "name", None)
+    return None if name is None else str(name)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .criterion import degrees_of_freedom
 from .deviance import evaluate
 from .optimize import newton_step
 from .statistics import Sparse, Statistics
@@ -27,7 +28,7 @@ TOP = 6.0
 
 
 def choose_start(
-    layout: Layout, reml: bool, stats: Statistics, size: Array, n_starts: int = 1
+    layout: Layout, reml: bool | Array, stats: Statistics, size: Array, n_starts: int = 1
 ) -> Array:
     """Starting points for every response: theta (k, n_starts, B), best first.
 
@@ -55,7 +56,7 @@ def nodes(layout: Layout, size: Array) -> Array:
     return jnp.sqrt(jnp.expm1(np.array(rows)) / size[:, 0])
 
 
-def _scored(layout: Layout, reml: bool, stats: Statistics, size: Array) -> Array:
+def _scored(layout: Layout, reml: bool | Array, stats: Statistics, size: Array) -> Array:
     """Minimum norm quadratic estimates of the variances from the best shared point: (k, B).
 
     The quadratic forms y'P V_a P y (V_0 = I) have expectations sum_b tr(P V_a P V_b) s_b,
@@ -63,7 +64,7 @@ def _scored(layout: Layout, reml: bool, stats: Statistics, size: Array) -> Array
     within s >= 0.
     """
     k = layout.n_theta
-    nu = stats.n - stats.rank if reml else stats.n
+    nu = degrees_of_freedom(reml, stats)
     ceiling = jnp.expm1(TOP) / size
 
     def scored(point):

@@ -42,7 +42,7 @@ _MEANING = {
         "Fixed and random effects reproduce the response exactly: the residual variance is zero."
     ),
     Status.CONSTANT_RESPONSE: "All observed values are equal.",
-    Status.MISSING: "No value is observed.",
+    Status.MISSING: "No value is observed, or none has a weight above zero.",
     Status.NONFINITE: "An observed value is infinite.",
     Status.TOO_FEW_OBSERVATIONS: (
         "The observed values are no more than the fixed effects, or than the levels of a grouping"

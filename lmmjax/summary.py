@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 DIGITS = 4
 #: Most fixed effects whose correlations are shown.
 MAX_CORRELATIONS = 12
+#: Weights that came without a name.
+UNNAMED_WEIGHTS = "given by observation"
 
 
 def summary(fit: LmmFit) -> str:
@@ -36,6 +38,8 @@ def _header(fit: LmmFit) -> list[str]:
     lines = [f"{kind} fit by {method}", f"Formula: {fit.formula}"]
     if fit.model.design.parsed.response != fit.response:
         lines.append(f"Response: {fit.response}")
+    if fit.fits.weights is not None:
+        lines.append(f"Weights: {fit.weights_label or UNNAMED_WEIGHTS}")
     return lines
 
 
@@ -43,7 +47,7 @@ def _criterion(fit: LmmFit) -> list[str]:
     if fit.reml:
         return [f"REML criterion at convergence: {significant([round(fit.objective, 1)], 7)[0]}"]
     numbers = np.round([fit.aic, fit.bic, fit.loglik, fit.objective], 1)
-    text = [*significant(numbers, 7), str(fit.n_obs - fit.df)]
+    text = [*significant(numbers, 7), str(fit.df_resid)]
     return _named_row(["AIC", "BIC", "logLik", "deviance", "df.resid"], text)
 
 

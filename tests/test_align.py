@@ -54,6 +54,38 @@ def test_both_axes():
         align_expression(square, SAMPLES)
 
 
+def test_the_axis_can_be_said():
+    names = ["s1", "s2", "s3"]
+    square = pd.DataFrame(VALUES[:, :1] + np.arange(3), index=names, columns=names)
+    aligned = align_expression(square, SAMPLES, samples_in="rows")
+    np.testing.assert_array_equal(aligned.values, square)
+    np.testing.assert_array_equal(align_weights(square, aligned, SAMPLES, "rows"), square)
+    aligned = align_expression(square, SAMPLES, samples_in="columns")
+    np.testing.assert_array_equal(aligned.values, square.T)
+    np.testing.assert_array_equal(align_weights(square, aligned, SAMPLES, "columns"), square.T)
+    with pytest.raises(AlignmentError, match=r"rows of Y carry the sample names, not the columns"):
+        align_expression(frame(), SAMPLES, samples_in="columns")
+    with pytest.raises(AlignmentError, match="samples_in is 'sideways'"):
+        align_expression(frame(), SAMPLES, samples_in="sideways")  # type: ignore[arg-type]
+
+
+def test_a_gene_named_like_a_sample_does_not_hide_what_is_wrong():
+    samples = pd.DataFrame(index=["001", "002", "003", "004"])
+    Y = pd.DataFrame(np.ones((2, 3)), index=["001", "g2"], columns=["001", "002", "003"])
+    with pytest.raises(AlignmentError, match="of the sample table that are not in Y: '004'"):
+        align_expression(Y, samples)
+    with pytest.raises(AlignmentError, match="of the sample table that are not in Y: '004'"):
+        align_expression(Y, samples, samples_in="columns")
+
+
+def test_lost_leading_zeros_are_said():
+    samples = pd.DataFrame(index=["0", "1", "2"])
+    genes = ["NA", "1", "g"]
+    Y = pd.DataFrame(np.ones((3, 3)), index=genes, columns=["000", "001", "002"])
+    with pytest.raises(AlignmentError, match=r"zeros look lost \('0' in the .*, '000' in Y\)"):
+        align_expression(Y, samples)
+
+
 def test_row_numbers_that_are_also_sample_names():
     samples = SAMPLES.reset_index(drop=True)
     aligned = align_expression(pd.DataFrame(np.ones((3, 50))), samples)

@@ -22,6 +22,16 @@ def test_inf_y_with_weight_zero() -> None:
     assert (fits.status == "converged").all()
 
 
+def test_no_weight_at_all() -> None:
+    y = cases.responses()
+    weights = np.ones_like(y)
+    weights[:, 3] = 0.0
+    fits = cases.fit_quietly(cases.model("crossed"), y, weights=weights)
+    assert fits.status.iloc[3] == "missing" and fits.n_obs.iloc[3] == 0
+    assert not fits.singular.iloc[3]
+    assert fits.converged.drop(fits.responses[3]).all()
+
+
 def test_zero_weight() -> None:
     model, y = cases.model("crossed"), cases.responses()
     weights = np.ones_like(y)

@@ -58,6 +58,25 @@ def test_neighbours_are_unchanged_where_the_batch_gets_smaller(count: int) -> No
     assert_bitwise(fit_quietly(model, bad), clean, np.delete(np.arange(count), 3))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_modes_of_neighbours_are_unchanged_bit_for_bit(weighted: bool) -> None:
+    model, y = cases.model("crossed"), cases.responses(9)
+    weights = np.linspace(0.5, 2.0, y.size).reshape(y.shape) if weighted else None
+    clean = model.fit(y, weights=weights)
+    bad = y.copy()
+    bad[:, 1], bad[3, 2], bad[:, 4] = np.nan, np.inf, 3.0
+    fits = fit_quietly(model, bad, weights=weights)
+    others = np.delete(np.arange(9), [1, 2, 4])
+    for name in ("fitted", "residuals"):
+        one, other = (getattr(f, name)().to_numpy() for f in (fits, clean))
+        np.testing.assert_array_equal(one[:, others], other[:, others], err_msg=name)
+        assert np.isnan(one[:, [1, 2, 4]]).all()
+    for group, modes in fits.ranef().items():
+        other = clean.ranef()[group].to_numpy()
+        np.testing.assert_array_equal(modes.to_numpy()[others], other[others], err_msg=group)
+        assert np.isnan(modes.to_numpy()[[1, 2, 4]]).all()
+
+
 @pytest.mark.parametrize("percent", [1, 10, 50])
 def test_poisoned_batches(percent: int) -> None:
     model, y = cases.model("crossed"), cases.responses(200)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import lmmjax
 from lmmjax.cli import main
 from lmmjax.compilation_cache import cache_directory, use_compilation_cache
+from lmmjax.design import build_design
 from lmmjax.errors import FitWarning, FormulaError
 
 GENES = ["001", "1", "NA", "nan", "g5"]
@@ -60,17 +62,27 @@ def engine(monkeypatch):
             raise FormulaError("unknown column 'nonsense';\n did you mean 'age'?")
         seen.formulas.append(formula)
         seen.samples = samples
-        return SimpleNamespace(n=6, fit=fit, explain=lambda: "spectral, one scalar term")
+        design = build_design(formula, samples, checks=False)
+        return SimpleNamespace(
+            n=design.n,
+            fit=fit,
+            explain=lambda weights: "spectral, one scalar term",
+            design=design,
+            samples=samples.index,
+            n_covariances=1 + len(design.terms),
+        )
 
     def fit(Y, reml=True, weights=None, progress=None, **more):
         seen.more, seen.progress = more, progress
-        warnings.warn("2 responses\nwere not fitted", FitWarning, stacklevel=2)
+        said = "2 responses\nwere not fitted; see fits.status"
+        warnings.warn(said, FitWarning, stacklevel=2)
         seen.fits.append(StandIn(Y, reml, weights))
         return seen.fits[-1]
 
     def anova(fits0, fits1):
         seen.anova.append((fits0, fits1))
-        return pd.DataFrame({"response": fits0.responses, "p_value": 0.5})
+        status = ["ok"] * (len(fits0.responses) - 1) + ["failed_fit"]
+        return pd.DataFrame({"response": fits0.responses, "p_value": 0.5, "status": status})
 
     monkeypatch.setitem(vars(lmmjax), "compile", compile_)  # both are imported on first use
     monkeypatch.setitem(vars(lmmjax), "anova", anova)
@@ -124,14 +136,15 @@ def test_tables_and_record(engine, data, capsys, command, reml):
     assert record["path"] == "spectral, one scalar term"
     assert record["status"] == {"converged": 5}
     assert record["singular"] == 1
-    assert record["warnings"] == ["2 responses were not fitted"]
+    assert record["samples_dropped"] == []
+    assert record["warnings"] == ["2 responses were not fitted; see status.tsv"]
     assert {"read", "compile", "fit", "write", "total"} <= set(record["seconds"])
     assert record["device"].startswith(("cpu", "gpu"))
     assert engine.fits[0].reml is reml
     # aligned by name: the sample table lists the samples the other way round
     assert engine.fits[0].Y.index.tolist() == SAMPLES[::-1]
     said = capsys.readouterr()
-    assert said.err == "lmmjax: warning: 2 responses were not fitted\n"
+    assert said.err == "lmmjax: warning: 2 responses were not fitted; see status.tsv\n"
     assert "5 genes x 6 samples" in said.out
 
 
@@ -161,17 +174,58 @@ def test_weights_from_a_file(engine, data, capsys):
     assert "neither a file nor a column" in capsys.readouterr().err
 
 
-def test_lrt(engine, data):
+def test_lrt(engine, data, capsys):
     formulas = ("--full", "~ age + (1|g)", "--reduced", "~ (1|g)")
     assert run(data, command="lrt", formula=formulas) == 0
     assert names(data.out)[1] == "lrt.tsv"
     assert read(data, "lrt.tsv")["gene"].tolist() == GENES
-    assert engine.formulas == ["~ (1|g)", "~ age + (1|g)"]
+    assert engine.formulas == ["~ age + (1|g)", "~ (1|g)"]
     assert engine.anova == [tuple(engine.fits)]
     assert [fits.reml for fits in engine.fits] == [False, False]
     record = json.loads((data.out / "run.json").read_text())
     assert record["formula"] == {"full": "~ age + (1|g)", "reduced": "~ (1|g)"}
-    assert record["warnings"] == ["2 responses were not fitted"]
+    assert record["warnings"] == [
+        "--reduced: 2 responses were not fitted; see lrt.tsv",
+        "--full: 2 responses were not fitted; see status.tsv",
+    ]
+    assert record["status"] == {
+        "full": {"converged": 5},
+        "reduced": {"converged": 5},
+        "test": {"ok": 4, "failed_fit": 1},
+    }
+    assert record["singular"] == {"full": 1, "reduced": 1}
+    said = capsys.readouterr().out
+    assert "ML fits of --reduced: converged 5; singular 1\ntests: ok 4, failed_fit 1\n" in said
+
+
+@pytest.mark.parametrize(
+    ("full", "reduced", "args", "message"),
+    [
+        ("~ (1|g)", "~ age + (1|g)", [], r"--reduced has more parameters .*\(4 and 3\); swap them"),
+        ("~ age + (1|g)", "~ w + (1|g)", [], "both have 4 parameters"),
+        ("~ age + w + (1|g)", "~ b + (1|g)", [], "fixed effects 'b' are no combination"),
+        ("~ age + (1|g)", "~ (1|g)", ["--reml"], "--reml compares only models with the same fixed"),
+        ("~ age + hole + (1|g)", "~ age + (1|g)", [], "--full uses 5 samples and --reduced 6"),
+    ],
+)
+def test_models_that_cannot_be_compared_are_not_fitted(
+    engine, data, capsys, full, reduced, args, message
+):
+    table = data.table.assign(w=[1, 0, 0, 1, 1, 0], b=[3, 1, 4, 1, 5, 9], hole=[None, *"ababa"])
+    table.to_csv(data.path / "s.csv", index_label="sample", na_rep="NA")
+    formulas = ("--full", full, "--reduced", reduced)
+    assert run(data, *args, command="lrt", formula=formulas) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert re.search(message, lines[-1])
+    assert [line for line in lines if line.startswith("lmmjax: error: ")] == lines[-1:]
+    assert engine.fits == []
+    assert not data.out.exists()
+
+
+def test_reml_where_only_random_effects_differ(engine, data):
+    formulas = ("--full", "~ age + (1|g)", "--reduced", "~ age")
+    assert run(data, "--reml", command="lrt", formula=formulas) == 0
+    assert [fits.reml for fits in engine.fits] == [True, True]
 
 
 def test_genes_in_columns_and_a_dropped_column(engine, data):
@@ -179,6 +233,21 @@ def test_genes_in_columns_and_a_dropped_column(engine, data):
     turned.to_csv(data.path / "e.tsv.gz", sep="\t", index_label="sample")
     assert run(data, "--drop-column", "site", "--genes-in", "columns") == 0
     assert read(data, "status.tsv")["gene"].tolist() == GENES
+
+
+def test_genes_in_decides(engine, data, capsys):
+    assert run(data, "--genes-in", "columns") == 1
+    assert "e.tsv.gz carry the sample names, not the rows ('001', '1', ...)" in error_line(capsys)
+    assert run(data, "--genes-in", "rows") == 0
+    data.table.index = data.Y.columns = [f"00{i}" for i in range(6)]  # gene 001 is there, too
+    more = pd.concat([data.table, data.table.set_axis([f"1{i}" for i in range(6)])]).iloc[:7]
+    data.Y.to_csv(data.path / "e.tsv.gz", sep="\t", index_label="gene")
+    more.to_csv(data.path / "s.csv", index_label="sample")
+    for choice in ("rows", "auto"):
+        capsys.readouterr()
+        assert run(data, "--genes-in", choice, "--force") == 1
+        assert "sample table that are not in" in (line := error_line(capsys))
+        assert "'10'; both have to hold the same samples" in line
 
 
 @pytest.mark.parametrize("kind", ["variance_partition", "lrt"])
@@ -204,6 +273,12 @@ def test_h5ad_brings_its_samples(engine, data, capsys):
     assert run(data, "--layer", "double") == 0
     np.testing.assert_allclose(engine.fits[0].Y, 2 * data.Y.T)
     assert engine.samples["age"].tolist() == list(range(6))
+    for option in ("--sample-column", "--drop-column"):
+        assert run(data, option, "zz", "--force") == 2
+        assert f"{option} is for" in capsys.readouterr().err
+    data.inputs += ["--samples", str(path)]
+    assert run(data, "--sample-column", "zz", "--force") == 1
+    assert "e.h5ad: column of obs 'zz' does not exist" in error_line(capsys)
 
 
 def error_line(capsys):
@@ -280,6 +355,11 @@ def test_samples_are_needed_but_for_h5ad(engine, data, capsys):
     assert run(data) == 2
     assert "--samples is needed" in capsys.readouterr().err
     assert not data.out.exists()
+
+
+def test_layers_are_for_h5ad(engine, data, capsys):
+    assert run(data, "--layer", "q") == 2
+    assert "--layer is for .h5ad files" in capsys.readouterr().err
 
 
 def test_version_and_help(capsys):

@@ -72,7 +72,26 @@ def test_samples_with_a_missing_covariate_are_dropped(data, capsys):
         assert run(path, "dropped", "fit", "--formula", FORMULA) == 0
     finally:
         samples.to_csv(path / "s.csv", index_label="sample")
-    assert "1 of 60 observations dropped" in capsys.readouterr().err
+    name = str(samples.index[4])
+    assert f"1 of 60 observations dropped: missing values in 'Age' (1); they are {name!r}" in (
+        capsys.readouterr().err
+    )
     record = json.loads((path / "dropped" / "run.json").read_text())
     assert record["sizes"] == {"genes": 30, "samples": 60, "samples_fitted": 59}
+    assert record["samples_dropped"] == [name]
     assert int(table(path, "dropped", "status", "gene")["n_obs"].to_numpy().max()) == 59
+
+
+@pytest.mark.parametrize(
+    ("full", "reduced", "args", "message"),
+    [
+        ("~ (1|Individual)", FORMULA, [], "more parameters than --full (4 and 3); swap them"),
+        (FORMULA, "~ (1|Individual)", ["--reml"], "--reml compares only models with the same"),
+        (FORMULA, "~ (1|Tissue)", [], "the models are not nested"),
+    ],
+)
+def test_models_that_cannot_be_compared(data, capsys, full, reduced, args, message):
+    path, _, _ = data
+    assert run(path, "lrt", "lrt", "--full", full, "--reduced", reduced, *args) == 1
+    assert message in capsys.readouterr().err
+    assert not (path / "lrt").exists()

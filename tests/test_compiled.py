@@ -37,6 +37,21 @@ def test_programs_kept_are_bounded(monkeypatch):
     assert len(traces) == 10
 
 
+def test_small_arrays_share_a_program_where_an_argument_can_wait(monkeypatch):
+    traces = []
+
+    @compiled.compiled("power", "negative", settled_late=("negative",))
+    def program(power, negative, x):
+        traces.append((power, x.shape))
+        return jnp.where(negative, -1.0, 1.0) * jnp.sum(x**power)
+
+    assert program(2, True, np.ones(3)) == -3 and program(2, False, np.ones(3)) == 3
+    assert traces == [(2, (3,))]
+    monkeypatch.setattr(compiled, "SMALL_INPUT", 3)
+    assert program(2, True, np.ones(3)) == -3 and program(2, False, np.ones(3)) == 3
+    assert traces == [(2, (3,))] * 3
+
+
 def test_kept_under_a_trace():
     program = counted([])
     assert jax.grad(lambda x: program(2, x))(jnp.ones(3)).tolist() == [2.0, 2.0, 2.0]

@@ -99,12 +99,13 @@ def test_pieces_fit_together_with_missing_values(ragged, which, gene):
 def test_linear_model_and_zero_variance():
     fit = cases.model("linear").fit(cases.responses()[:, :1])[0]
     assert getme(fit, "Z").shape == (40, 0) and getme(fit, "Lambda").shape == (0, 0)
+    assert getme(fit, "RZX").shape == (0, 5) and getme(fit, "devcomp")["cmp"]["ldL2"] == 0.0
     assert getme(fit, "q") == 0 and len(getme(fit, "u")) == 0
     assert coef(fit) == {} and repca(fit) == {} and ngrps(fit).empty
     y = np.tile([1.0, 2.0, 4.0, 3.0], 4)
     flat = lmmjax.lmer("y ~ (1 | g)", {"y": y, "g": np.repeat(list("abcd"), 4)})
     table = repca(flat)["g"]
-    assert table["sdev"].tolist() == [0.0] and table["proportion"].isna().all()
+    assert table["sdev"].tolist() == [0.0] and table["proportion"].tolist() == [0.0]
     np.testing.assert_array_equal(getme(flat, "b"), 0.0)
 
 
@@ -160,3 +161,87 @@ def test_page_escapes_names_and_says_what_is_wrong(ragged):
     assert "response <code>gene1</code>" in page
     linear = fit_html(cases.model("linear").fit(cases.responses()[:, :1])[0])
     assert "Linear model by REML" in linear
+
+
+# ---- lme4's own layout ---------------------------------------------------------------------
+
+
+def test_rotation_as_lme4(slope_fit):
+    turned = slope_fit.repca(rotation=True)["Subject"]
+    # lme4's $rotation has the first column's sign the other way
+    expected = [[0.99986, -0.01664], [0.01664, 0.99986]]
+    np.testing.assert_allclose(turned, expected, atol=1e-5)
+    assert turned.index.tolist() == ["(Intercept)", "Days"]
+    table = slope_fit.repca()["Subject"]
+    assert turned.columns.tolist() == table.index.tolist() == ["PC1", "PC2"]
+    factor = slope_fit.getme("Tlist")[0]
+    rebuilt = turned.to_numpy() @ np.diag(table["sdev"] ** 2) @ turned.to_numpy().T
+    np.testing.assert_allclose(rebuilt, factor @ factor.T, rtol=1e-12)
+
+
+def test_layout_as_lme4(slope_fit, sleepstudy):
+    m = slope_fit.getme("ALL")
+    assert (m["k"], m["m"], m["N"], m["n_rfacs"], m["REML"], m["is_REML"]) == (
+        1,
+        3,
+        180,
+        1,
+        2,
+        True,
+    )
+    assert m["Gp"].tolist() == [0, 36] and m["Tp"].tolist() == [0, 3]
+    assert m["m_i"].tolist() == [3] and m["q_i"].tolist() == [36]
+    assert m["Lind"][:4].tolist() == [0, 1, 2, 0] and len(m["Lind"]) == 54
+    lower = np.kron(np.eye(18), np.tril(np.ones((2, 2)))) > 0
+    np.testing.assert_array_equal(m["theta"][m["Lind"]], m["Lambda"][lower])
+    np.testing.assert_allclose(m["ST"][0], [[0.96674177, 0.0], [0.01569091, 0.23091]], atol=2e-5)
+    np.testing.assert_allclose(
+        m["RZX"][:2], [[3.0218201, 13.963566], [0.2689126, 8.631203]], rtol=1e-4
+    )
+    assert {k: v.shape for k, v in m["Ztlist"].items()} == {
+        "Subject.(Intercept)": (18, 180), "Subject.Days": (18, 180)
+    }  # fmt: skip
+    np.testing.assert_array_equal(m["Ztlist"]["Subject.Days"], m["Zt"][1::2])
+    assert m["mmList"]["Days | Subject"].shape == (180, 2)
+    np.testing.assert_array_equal(m["mu"], slope_fit.fitted())
+    np.testing.assert_array_equal(m["fixef"], m["beta"])
+    cmp = {
+        "ldL2": 75.96133321, "ldRX2": 8.276052835, "wrss": 98881.56844, "ussq": 17697.75303,
+        "pwrss": 116579.3215, "drsum": np.nan, "REML": 1743.628272, "dev": np.nan,
+        "sigmaML": 25.44922193, "sigmaREML": 25.59179572,
+    }  # fmt: skip
+    assert m["devcomp"]["cmp"] == pytest.approx(cmp, rel=1e-5, nan_ok=True)
+    assert m["devcomp"]["dims"] == {
+        "N": 180, "n": 180, "p": 2, "nmp": 178, "q": 36, "nth": 3, "useSc": 1, "reTrms": 1,
+        "spFe": 0, "REML": 2, "GLMM": 0, "NLMM": 0,
+    }  # fmt: skip
+
+
+def test_layout_of_two_terms_with_weights_as_lme4(sleepstudy):
+    fit = lmmjax.lmer(
+        "Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)", sleepstudy,
+        weights=np.tile([1.0, 2.0], 90), reml=False,
+    )  # fmt: skip
+    assert fit.getme("Gp").tolist() == [0, 18, 36] and fit.getme("Tp").tolist() == [0, 1, 2]
+    assert fit.getme("Lind").tolist() == [0] * 18 + [1] * 18
+    assert (fit.getme("REML"), fit.getme("is_REML"), fit.getme("n_rfacs")) == (0, False, 1)
+    cmp = fit.getme("devcomp")["cmp"]
+    expected = {
+        "ldL2": 76.03893989, "ldRX2": 9.079298885, "wrss": 143877.6111, "ussq": 27410.16545,
+        "pwrss": 171287.7765, "drsum": np.nan, "REML": np.nan, "dev": 1758.939391,
+        "sigmaML": 30.84799440, "sigmaREML": 31.02081365,
+    }  # fmt: skip
+    assert cmp == pytest.approx(expected, rel=1e-5, nan_ok=True)
+    # the criterion, from its components
+    n = 180
+    value = cmp["ldL2"] + n * (1 + np.log(2 * np.pi * cmp["pwrss"] / n)) - 90 * np.log(2.0)
+    assert value == pytest.approx(fit.deviance, rel=1e-12)
+
+
+def test_several_pieces(slope_fit):
+    several = slope_fit.getme(["X", "theta"])
+    assert list(several) == ["X", "theta"] and several["X"].shape == (180, 2)
+    with pytest.raises(LmmError, match="no piece of a fit is called 'nope'"):
+        slope_fit.getme(["X", "nope"])
+    with pytest.raises(LmmError, match="no piece of a fit is called 3"):
+        slope_fit.getme(3)

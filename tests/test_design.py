@@ -47,6 +47,10 @@ def table() -> pd.DataFrame:
          ["(Intercept)", "factor(r, levels = c(2, 0, 1))0", "factor(r, levels = c(2, 0, 1))1"]),
         ('~ C(a, Treatment("2"))',
          ["(Intercept)", 'C(a, Treatment("2"))1', 'C(a, Treatment("2"))3']),
+        ("~ C(r, contr.treatment(base = 2))",
+         ["(Intercept)", *(f"C(r, contr.treatment(base = 2)){level}" for level in (0, 2))]),
+        ('~ C(r, contr.treatment("2"))',
+         ["(Intercept)", *(f'C(r, contr.treatment("2")){level}' for level in (0, 1))]),
         ("~ 0", []),
     ],
 )  # fmt: skip

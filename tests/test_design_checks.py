@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lmmjax.design import build_design
+from lmmjax.design_checks import no_residual_freedom
 from lmmjax.errors import (
     CodingWarning,
     DesignError,
@@ -22,6 +23,7 @@ from lmmjax.errors import (
     ResponseError,
     ShapeError,
 )
+from lmmjax.formula import parse_formula
 
 RNG = np.random.default_rng(2)
 N = 60
@@ -74,6 +76,8 @@ def table() -> pd.DataFrame:
         ("~ g:b + C(pair):sex", DesignError, "no residual degrees of freedom"),
         ("~ rows:pair:C(pair)", DesignError, "columns for 60 observations"),
         ('~ C(b, Treatment("z"))', DesignError, "reference level 'z' of 'b'"),
+        ('~ C(b, Treatment(2))', DesignError, "reference level '2' of 'b'"),
+        ('~ C(b, contr.treatment(base = 4))', DesignError, "base = 4, but 'b' has 3 levels: 'p',"),
         ("~ factor(b, levels = c(\"p\", \"q\"))", DesignError, "unknown level"),
         ("~ allnan + (1|g)", EmptyDataError, "no observation is complete"),
     ],
@@ -118,7 +122,9 @@ def test_tables_refused(table):
 def test_missing_values(table):
     with pytest.raises(DesignError, match=r"'nan' \(3\), 'gna' \(1\).*'s0', 's1', 's2'"):
         build_design("~ nan + (1|gna)", table, na="raise")
-    with pytest.warns(DroppedRowsWarning, match="4 of 60"):
+    with pytest.warns(
+        DroppedRowsWarning, match=r"4 of 60 .*'gna' \(1\); they are 's0', 's1', 's2', 's4'$"
+    ):
         assert "None" not in build_design("~ nan + (1|gna)", table).terms[0].levels
 
 
@@ -186,6 +192,19 @@ def test_numbers_that_are_numbers(table, formula):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build_design(formula, data)
+
+
+def test_a_number_read_as_text_is_named(table):
+    ages = [f"{20 + i},5" for i in range(N)]
+    data = table.assign(age=ages, nearly=[*ages[:50], *ages[:10]], code=table["rows"])
+    with pytest.warns(CodingWarning, match=r"'nearly' is text \('20,5'\) with 50 .* decimal point"):
+        build_design("~ nearly + (1|b)", data)
+    parsed = parse_formula("~ x + age + C(code) + sex + (1|g)")
+    assert str(no_residual_freedom(parsed, data, N)) == (
+        "60 observations for 60 fixed effects leave no residual degrees of freedom: the column "
+        "'age' is text ('20,5') with 60 levels; write numbers with a decimal point; C(code) is a "
+        "factor with 60 levels; is it meant to be one?"
+    )
 
 
 def families(count: int, labels: list) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pytest
 
 from lmmjax import deviance
 from lmmjax.crossproducts import shared_statistics
+from lmmjax.errors import LmmError, ShapeError
 
 #: every structure once; REML and ML differ in code only where terms are dense or vector-valued
 DERIVATIVES = [
@@ -209,7 +210,7 @@ def test_offset_is_taken_off() -> None:
     [([0.5], 40, "2 entries"), ([[0.5, 0.5]], 40, "2 entries"), ([0.5, 0.5], 39, "40 obs")],
 )
 def test_wrong_shapes_are_named(theta, n, message) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ShapeError, match=message):
         cases.model("crossed").deviance(theta, np.zeros(n))
 
 
@@ -221,6 +222,39 @@ def test_plain_call_is_double_and_leaves_the_configuration_alone() -> None:
             dense.objective(model.design, [0.7, 0.4], y, True), rel=1e-12
         )
         assert jnp.zeros(1).dtype == jnp.float32
+
+
+def test_transformations_in_single_precision_are_refused() -> None:
+    model, y = cases.model("crossed"), cases.responses()[:, 0]
+    theta = np.array([0.7, 0.4])
+
+    def value(theta):
+        return model.deviance(theta, y)
+
+    with jax.enable_x64(False):
+        for transformed in (jax.grad(value), jax.jit(value), jax.hessian(value)):
+            with pytest.raises(LmmError, match=r"with jax\.enable_x64\(True\)"):
+                transformed(theta)
+        with pytest.raises(LmmError, match="double precision"):
+            jax.vmap(value)(theta[None])
+
+
+def test_one_program_for_both_criteria() -> None:
+    """Settled when the program runs, REML and ML are what they are when it is written."""
+    for name in ("slope_and_crossed", "dense_slope"):
+        model, y = cases.model(name), cases.responses()[:, :2]
+        stats, _, _, _ = shared_statistics(model.layout, model.prepared.arrays, y)
+        theta = np.linspace(0.9, 0.3, 2 * model.layout.n_theta).reshape(-1, 2)
+
+        @jax.jit
+        def late(reml, stats=stats, theta=theta, layout=model.layout):
+            return deviance.evaluate(layout, reml, stats, theta, derivatives=True)
+
+        for reml in (True, False):
+            early = deviance.evaluate(model.layout, reml, stats, theta, derivatives=True)
+            for part in ("value", "gradient", "hessian", "log_gradient", "log_curvature"):
+                one, other = getattr(late(reml), part), getattr(early, part)
+                np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10, err_msg=part)
 
 
 def test_fixed_effects_and_standard_errors_fall_out() -> None:

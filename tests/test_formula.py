@@ -71,6 +71,7 @@ def test_bars(text, expected):
         ("~ (1 | g)", "1"),
         ("~ `my var` + a.b", "1 + `my var` + a.b"),
         ("~ I(x^2) + I(x**2)", "1 + I(x^2)"),
+        ("~ I((x>=2)*x) + I(1*(x==1))", "1 + I((x >= 2) * x) + I(1 * (x == 1))"),
     ],
 )  # fmt: skip
 def test_fixed_terms_are_those_of_r(text, expected):
@@ -107,6 +108,18 @@ def test_fixed_terms_are_those_of_r(text, expected):
         ("~ I(a:b)", 6, "not arithmetic"),
         ("~ log()", 3, "needs a column"),
         ("~ (a+b)^x", 9, "whole number from 1 to 20"),
+        ("~ poly(x, 1e999)", 11, "1e999 is too large"),
+        ("~ bs(x, df = 1e999)", 14, "numbers have to be finite"),
+        ("~ bs(x, knots = c(1e999))", 19, "numbers have to be finite"),
+        ("~ x > 0", 5, "inside I() only"),
+        ("~ (x > 0 | g)", 6, "inside I() only"),
+        ("~ I(1 < x < 2)", 11, "cannot be chained"),
+        ("~ z + I(x > 0)", 7, "write I(1 * (x > 0)) for a column of 1 and 0"),
+        ("~ I((x > 0))", 3, "is TRUE or FALSE"),
+        ("~ I(x == 'a')", 10, "quoted text"),
+        ("~ C(x, contr.treatment(2))", 24, "base = 2 for the second level"),
+        ("~ C(x, contr.treatment(base = 0))", 31, "the number of a level, from 1"),
+        ("~ C(x, contr.treatment(base = 1.5))", 31, "the number of a level, from 1"),
         ("~ 'abc", 3, "not closed"),
     ],
 )

@@ -29,6 +29,9 @@ def evaluate(text: str, x: np.ndarray = X) -> np.ndarray:
         ("log1p(x - 1)", np.log(X)),
         ("exp(abs(-x))", np.exp(X)),
         ("sqrt(x)", np.sqrt(X)),
+        ("I((x - 4)*(x > 4))", np.maximum(X - 4, 0)),
+        ("I(1*(x <= 4) + 2*(x >= 8))", 1.0 * (X <= 4) + 2 * (X >= 8)),
+        ("I((x == 4) - (x != 4) - (x + 1 < 3))", 1.0 * (X == 4) - (X != 4) - (X < 2)),
         ("center(x)", X - X.mean()),
         ("scale(x)", (X - X.mean()) / X.std(ddof=1)),
         ("scale(x, scale = FALSE)", X - X.mean()),
@@ -86,7 +89,8 @@ def test_transforms_remember(text):
     [
         ("poly(x, 10)", "more than 10 distinct values"),
         ("bs(x, df = 40)", "more than 40 distinct values"),
-        ("bs(x, df = 2)", "cannot be computed"),
+        ("bs(x, df = 2)", r"bs\(x, df = 2\) cannot be computed: df has to be at least 3"),
+        ("bs(x, df = 2, degree = 2, intercept = TRUE)", "df has to be at least 3 .* intercept"),
         ("ns(x, knots = c(99))", "inside the range"),
     ],
 )
@@ -103,6 +107,11 @@ def test_constant_column_has_no_scale():
 def test_basis_inside_arithmetic():
     with pytest.raises(FormulaError, match="several columns"):
         evaluate("I(poly(x, 2) * x)")
+
+
+def test_comparison_with_a_missing_value_is_missing():
+    values = evaluate("I(1*(x > 2))", np.array([np.nan, np.inf, 1.0]))
+    np.testing.assert_array_equal(values, [np.nan, 1.0, 0.0])
 
 
 def test_unlearned_transform():

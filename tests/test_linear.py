@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from linear_reference import assert_close, cases, fitted, load, reference
 
 from lmmjax.errors import (
+    AlignmentError,
     DesignError,
     DroppedRowsWarning,
     FormulaError,
@@ -16,6 +19,7 @@ from lmmjax.errors import (
     NonFiniteError,
     RankWarning,
     ResponseError,
+    ShapeError,
     UnseenLevelError,
     WeightError,
 )
@@ -101,11 +105,11 @@ def test_predictions(dataset, name):
     assert isinstance(confidence, pd.DataFrame)
     assert_close(confidence["se_fit"], ref["predict_se"])
     assert_close(fit.predict(new), confidence["fit"])
-    for column in ("fit", "lwr", "upr"):
+    for column, theirs in (("fit", "fit"), ("lower", "lwr"), ("upper", "upr")):
         size = np.max(np.abs(ref["predict_prediction"]["fit"]))
-        assert_close(confidence[column], ref["predict_confidence"][column], scale=size)
-        assert_close(prediction[column], ref["predict_prediction"][column], scale=size)
-        assert_close(own[column], ref["own_prediction"][column], scale=size)
+        assert_close(confidence[column], ref["predict_confidence"][theirs], scale=size)
+        assert_close(prediction[column], ref["predict_prediction"][theirs], scale=size)
+        assert_close(own[column], ref["own_prediction"][theirs], scale=size)
     same = fit.predict(**options)
     pd.testing.assert_frame_equal(own, pd.DataFrame(same))
     assert_close(fit.predict(), fit.fitted())
@@ -262,8 +266,8 @@ def test_prediction_errors(cars):
         fit.predict(weights=np.ones(32))
     with pytest.raises(LmmError, match="level="):
         fit.confint(1.0)
-    with pytest.raises(LmmError, match="type='deviance': residuals are of type 'response'"):
-        fit.residuals("deviance")
+    with pytest.raises(LmmError, match="type='working': residuals are of type 'response'"):
+        fit.residuals("working")
     missing = fit.predict({"wt": [2.0, np.nan], "cyl": [4, 6]}, interval="confidence")
     assert isinstance(missing, pd.DataFrame)
     assert missing.iloc[1].isna().all() and missing.iloc[0].notna().all()
@@ -275,7 +279,7 @@ def test_prediction_weights(cars):
     out = fit.predict(new, interval="prediction", weights="precision")
     one = fit.predict(new, interval="prediction", weights=[1.0, 1.0])
     assert isinstance(out, pd.DataFrame) and isinstance(one, pd.DataFrame)
-    width, wide = out["upr"] - out["lwr"], one["upr"] - one["lwr"]
+    width, wide = out["upper"] - out["lower"], one["upper"] - one["lower"]
     assert width.iloc[0] == wide.iloc[0] and width.iloc[1] < wide.iloc[1]
 
 
@@ -284,3 +288,69 @@ def test_it_is_frozen():
     assert isinstance(fit, LmFit)
     with pytest.raises(AttributeError):
         fit.weights = None  # type: ignore[misc]
+
+
+def test_names_that_mixed_models_have_too(cars):
+    fit = lm("mpg ~ wt + hp", cars, weights="w")
+    assert (fit.nobs, fit.deviance) == (fit.n_obs, fit.rss)
+    assert_close(fit.residuals("deviance"), fit.residuals("pearson"), 1e-15)
+    assert_close(fit.residuals("scaled") * fit.sigma, fit.residuals("pearson"), 1e-14)
+    columns = fit.predict(interval="prediction", se_fit=True, weights=np.ones(31)).columns
+    assert list(columns) == ["fit", "se_fit", "lower", "upper"]
+    assert fit.confint(parameters="wt").equals(fit.confint().loc[["wt"]])
+    assert fit.confint(method="t").equals(fit.confint())
+    with pytest.raises(LmmError, match=r"no coefficient 'qsec'; there are \(Intercept\), wt, hp"):
+        fit.confint(parameters=["qsec"])
+    asked: dict[str, Any]
+    for asked in ({"method": "profile"}, {"level": "profile"}):
+        with pytest.raises(LmmError, match=r"method='profile': .* Student's t, which"):
+            fit.confint(**asked)
+
+
+def test_simulated_responses(cars):
+    fit = lm("mpg ~ wt", cars, weights="w")
+    drawn = fit.simulate(4000, seed=3)
+    assert drawn.index.equals(fit.fitted().index) and list(drawn.columns[:2]) == ["sim_1", "sim_2"]
+    assert fit.weights is not None
+    error = fit.sigma / np.sqrt(fit.weights)
+    assert np.abs((drawn.mean(axis=1) - fit.fitted()) / error).max() < 4 / np.sqrt(4000)
+    np.testing.assert_allclose(drawn.std(axis=1) / error, 1.0, atol=4 / np.sqrt(2 * 4000))
+    assert drawn.equals(fit.simulate(4000, seed=3))
+    with pytest.raises(LmmError, match="n=0: the number of responses"):
+        fit.simulate(0)
+
+
+def test_equal_only_to_itself(cars):
+    fit, other = lm("mpg ~ wt", cars), lm("mpg ~ wt", cars)
+    assert fit == fit and fit != other and len({fit, other}) == 2
+
+
+def test_offset_argument(cars):
+    expected = lm("mpg ~ wt + offset(qsec)", cars)
+    values = cars["qsec"]
+    for offset in ("qsec", values, values.iloc[::-1], values.to_numpy(), list(values)):
+        assert_close(lm("mpg ~ wt", cars, offset=offset).fixef, expected.fixef, 1e-14)
+    twice = lm("mpg ~ wt + offset(qsec)", cars, offset="qsec")
+    assert_close(twice.fixef, lm("mpg ~ wt", cars, offset=2 * values).fixef, 1e-12)
+    named = lm("mpg ~ wt", cars, offset="qsec")
+    assert_close(named.predict(cars), named.fitted(), 1e-12)
+    with pytest.warns(DroppedRowsWarning, match="1 of 32.*offset"):
+        gap = lm("mpg ~ wt", cars, offset=values.where(np.arange(32) > 0))
+    assert "(1 observation deleted due to missingness)" in gap.summary()
+    with pytest.raises(AlignmentError, match=r"not in the offset: .*30 in all"):
+        lm("mpg ~ wt", cars, offset=values.head(2))
+    with pytest.raises(ShapeError, match="the offset has 2 rows"):
+        lm("mpg ~ wt", cars, offset=[1.0, 2.0])
+    with pytest.raises(FormulaError, match="no column 'mass' to take the offset from"):
+        lm("mpg ~ wt", cars, offset="mass")
+    with pytest.raises(FormulaError, match=r"no column '\(offset\)'"):
+        lm("mpg ~ wt", cars, offset=values).predict({"wt": [2.0]})
+
+
+def test_a_dot_is_all_other_columns(cars):
+    data = cars[["mpg", "wt", "hp"]].assign(**{"my x": cars["qsec"]})
+    assert lm("mpg ~ .", data).formula == "mpg ~ wt + hp + `my x`"
+    assert lm("log(mpg) ~ . - hp", data).formula == "log(mpg) ~ wt + `my x`"
+    assert lm("mpg ~ .^2", data[["mpg", "wt", "hp"]]).formula == "mpg ~ wt + hp + wt:hp"
+    with pytest.raises(FormulaError, match="no columns but the response's"):
+        lm("mpg ~ .", data[["mpg"]])

@@ -132,10 +132,46 @@ def test_lrtest_of_three_models_and_of_linear_ones():
     assert table["Chisq"].iloc[1] == pytest.approx(60.7559, abs=5e-5)
     assert table["Pr(>Chisq)"].iloc[1] == pytest.approx(6.4609e-15, rel=1e-4)
     assert table["#Df"].tolist() == [2, 3] and table["Df"].iloc[1] == 1
-    with pytest.raises(LmmError, match="lrtest compares lm fits with each other"):
-        lmmjax.lrtest(lmmjax.lm("Reaction ~ Days", data), fits[0])
     with pytest.raises(LmmError, match="not int"):
-        lmmjax.lrtest(fits[0], 3)
+        lmmjax.lrtest(fits[0], 3)  # type: ignore[arg-type]
+
+
+def test_linear_against_mixed(sleepstudy, sleepstudy_fit):
+    # R: anova(M2, lm(Reaction ~ Days)), npar 3 and 4, Chisq 106.21, Df 1
+    linear = lmmjax.lm("Reaction ~ Days", sleepstudy)
+    with pytest.warns(RefitWarning, match="because the fits beside them are by ML"):
+        table = lmmjax.anova(sleepstudy_fit("intercept_reml"), linear)
+    assert table["npar"].tolist() == [3, 4] and table["Df"].iloc[1] == 1
+    assert table["Chisq"].iloc[1] == pytest.approx(106.2144, abs=5e-5)
+    assert table["null"].iloc[1] == "0.5 chisq(0) + 0.5 chisq(1)"
+    row = table.loc["Reaction ~ Days"]
+    assert row["logLik"] == pytest.approx(linear.loglik, rel=1e-10)
+    assert [row["AIC"], row["BIC"]] == pytest.approx([linear.aic, linear.bic], rel=1e-10)
+    three = lmmjax.anova(linear, *(sleepstudy_fit(f"{n}_ml") for n in ("slope", "intercept")))
+    assert three["npar"].tolist() == [3, 4, 6]
+    assert three["Chisq"].iloc[2] == pytest.approx(42.139, abs=5e-4)
+    test = lmmjax.lrtest(sleepstudy_fit("intercept_ml"), linear)
+    assert test["Chisq"].iloc[1] == pytest.approx(table["Chisq"].iloc[1], abs=1e-6)
+    for function in (lmmjax.lrtest, lambda *f: lmmjax.anova(*f, refit=False)):
+        with pytest.raises(NestingError, match=r"1 \| Subject.*as lm fits are.*reml=False"):
+            function(linear, sleepstudy_fit("intercept_reml"))
+
+
+def test_response_with_missing_values_against_a_fit_of_its_rows(sleepstudy):
+    data = sleepstudy.assign(B=sleepstudy["Reaction"].where(np.arange(180) % 70 != 3))
+    batch = lmmjax.compile("~ Days + (Days | Subject)", data).fit(data[["Reaction", "B"]])
+    with pytest.warns(DroppedRowsWarning, match="3 of 180"):
+        small = lmmjax.lmer("B ~ Days + (1 | Subject)", data)
+        large = lmmjax.lmer("B ~ Days + (Days | Subject)", data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = lmmjax.lrtest(small, batch["B"])
+    assert table["Chisq"].iloc[1] == pytest.approx(2 * (large.loglik - small.loglik), abs=1e-6)
+    with pytest.raises(AlignmentError, match="different responses"):
+        lmmjax.lrtest(small, batch["Reaction"])
+    complete = lmmjax.lmer("B ~ Days + (1 | Subject)", data.fillna({"B": 1.0}))
+    with pytest.raises(ShapeError, match="different values"):
+        lmmjax.lrtest(complete, batch["B"])
 
 
 @pytest.mark.parametrize(
@@ -219,7 +255,7 @@ def test_reml_fits_of_fixed_effects():
 
 
 def test_one_reml_fit_and_one_ml_fit():
-    with pytest.warns(RefitWarning) as seen:
+    with pytest.warns(RefitWarning, match="because the fits beside them are by ML") as seen:
         table = lmmjax.anova(fitted(ONE, True), fitted(TWO))
     assert "Batch" not in str(seen[0].message)
     expected = lmmjax.anova(fitted(ONE), fitted(TWO))
@@ -255,7 +291,7 @@ def test_missing_values_and_failed_fits():
     )
     full = lmmjax.anova(fitted(ONE), fitted(TWO))
     np.testing.assert_allclose(table["chisq"].iloc[3:], full["chisq"].iloc[3:6], atol=1e-6)
-    assert fits[0].n_obs[2] == 80
+    assert fits[0].n_obs.iloc[2] == 80
 
     with pytest.warns(RefitWarning):  # missing values survive a refit
         refitted = lmmjax.anova(
@@ -362,9 +398,36 @@ def test_models_that_are_not_nested():
         lmmjax.anova(fitted("~ Age"), fitted("~ (1|Individual) + (1|Batch)"))
 
 
+def test_refused_before_anything_is_refitted(sleepstudy, sleepstudy_fit):
+    fit = sleepstudy_fit("intercept_reml")
+    levels = [str(name) for name in fit.ranef()["Subject"].index]
+    kinship = pd.DataFrame(0.5 + 0.5 * np.eye(18), levels, levels)
+    same = "Reaction ~ Days + (1 | Subject)"
+    known = lmmjax.lmer(same, sleepstudy, sigma=25.0)
+    related = lmmjax.lmer(same, sleepstudy, relmat={"Subject": kinship})
+    slope = sleepstudy_fit("slope_reml")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NestingError, match="both have 4 parameters, so neither"):
+            lmmjax.anova(fit, fit)
+        with pytest.raises(NestingError, match="has sigma=25 and the other estimates sigma"):
+            lmmjax.anova(known, slope)
+        for other in (fit, slope):
+            with pytest.raises(NestingError, match=r"levels of 'Subject' \(relmat\) is not the"):
+                lmmjax.anova(other, related)
+
+
 def test_what_is_not_a_fit():
-    with pytest.raises(LmmError, match="at least two"):
+    with pytest.raises(LmmError, match=r"at least two fits.*drop1\(fit, test='Chisq'\)"):
         lmmjax.anova(fitted(ONE))
+    with pytest.raises(LmmError, match="lrtest compares at least two fits"):
+        lmmjax.lrtest(fitted(ONE)["gene01"])  # type: ignore[arg-type]
+    with pytest.raises(LmmError, match=r"write anova\(\*fits\) for fits in a list"):
+        lmmjax.anova([fitted(ONE), fitted(TWO)])  # type: ignore[arg-type]
+    with pytest.raises(LmmError, match="not in a list"):
+        lmmjax.lrtest([1, 2], [3])  # type: ignore[arg-type]
+    with pytest.raises(LmmError, match="type=3 is of the sums of squares of one lm fit"):
+        lmmjax.anova(fitted(ONE), fitted(TWO), type=3)
     with pytest.raises(LmmError, match="two FitBatch"):
         lmmjax.anova(fitted(ONE), fitted(TWO), fitted(AGELESS))
     with pytest.raises(LmmError, match="not str"):

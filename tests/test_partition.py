@@ -7,6 +7,7 @@ import pytest
 import reference
 
 import lmmjax
+from lmmjax.errors import LmmError
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_columns_add_up_to_terms() -> None:
 
 def test_unknown_by() -> None:
     fits = cases.model("linear").fit(cases.responses())
-    with pytest.raises(ValueError, match="'term' or 'column'"):
+    with pytest.raises(LmmError, match="'term' or 'column'"):
         fits.variance_partition(by="gene")
 
 
@@ -78,6 +79,19 @@ def test_one_line() -> None:
     )
     expected = cases.model("crossed").fit(cases.responses(), reml=False).variance_partition()
     np.testing.assert_allclose(shares.to_numpy(), expected.to_numpy(), rtol=1e-12)
+
+
+def test_one_line_of_an_anndata_by_column() -> None:
+    anndata = pytest.importorskip("anndata")
+    table = anndata.AnnData(cases.responses(), obs=cases.samples())
+    shares = lmmjax.variance_partition(table, cases.FORMULAS["linear"], by="column")
+    expected = cases.model("linear").fit(cases.responses(), reml=False).variance_partition("column")
+    np.testing.assert_allclose(shares.to_numpy(), expected.to_numpy(), rtol=1e-12)
+    assert shares.columns.tolist() == expected.columns.tolist()
+    with pytest.raises(LmmError, match="unless Y is an AnnData"):
+        lmmjax.variance_partition(cases.responses(), cases.FORMULAS["linear"])
+    with pytest.raises(LmmError, match="'term' or 'column', not 'gene'"):
+        lmmjax.variance_partition(table, cases.FORMULAS["linear"], by="gene")
 
 
 @pytest.mark.parametrize("name", ["crossed_ml"])

@@ -231,3 +231,42 @@ def test_failures_do_not_warn_again(ragged, tmp_path, recwarn):
     ragged.fits.to_parquet(tmp_path)
     lmmjax.FitBatch.from_parquet(tmp_path)
     assert not [w for w in recwarn if issubclass(w.category, FitWarning)]
+
+
+# ---- one fit -------------------------------------------------------------------------------
+
+
+def test_a_fit_comes_back_as_a_fit(tmp_path, sleepstudy):
+    data = sleepstudy.assign(w=np.linspace(0.5, 2, 180))
+    data.loc[3, "Reaction"] = np.nan
+    with pytest.warns(lmmjax.errors.DroppedRowsWarning):
+        fit = lmmjax.lmer(
+            "log(Reaction) ~ Days + (1 | Subject)", data, weights="w",
+            offset=np.sin(np.arange(180.0)),
+        )  # fmt: skip
+    fit.save(tmp_path / "one")
+    back = lmmjax.load(tmp_path / "one")
+    assert isinstance(back, lmmjax.LmmFit)
+    same(fit.fits, back.fits)
+    assert back.summary() == fit.summary() and back.response == "log(Reaction)"
+    pd.testing.assert_series_equal(back.fitted(), fit.fitted())
+    np.testing.assert_array_equal(back.model.design.response, fit.model.design.response)
+    assert back.refit(reml=False).objective == fit.refit(reml=False).objective
+    with pytest.raises(OutputError, match="force=True"):
+        fit.save(tmp_path / "one")
+
+
+def test_a_row_of_a_batch_is_saved_alone(ragged, tmp_path):
+    ragged.weighted["gene7"].save(tmp_path / "row")
+    back = lmmjax.load(tmp_path / "row")
+    assert isinstance(back, lmmjax.LmmFit)
+    assert back.summary() == ragged.weighted["gene7"].summary()
+
+
+def test_load_gives_back_a_batch(slope_fit, tmp_path):
+    slope_fit.fits.to_parquet(tmp_path)
+    back = lmmjax.load(tmp_path)
+    assert isinstance(back, lmmjax.FitBatch)
+    same(back, slope_fit.fits)
+    with pytest.raises(TableError, match="cannot be read"):
+        lmmjax.load(tmp_path / "nowhere")

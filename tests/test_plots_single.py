@@ -183,6 +183,20 @@ def test_trellis_bad_input(sleep, m1, m2, hopeless):
         plots.plot_trellis([m1, other], "Days")
     with pytest.raises(ResponseError, match="flat has no estimates to draw: All observed"):
         plots.plot_trellis(hopeless, "Days")
+    with pytest.raises(LmmError, match=r"not LmmFit; several fits go in a list"):
+        plots.plot_trellis(m1, m2)
+
+
+def test_trellis_against_the_only_covariate(sleep, m1, m2, rich):
+    figure: Any = plots.plot_trellis([m1, m2])
+    assert figure.get_supxlabel() == "Days"
+    assert plots.plot_trellis(rich).get_supxlabel() == "visit"  # arm is no number
+    two = lmmjax.lmer("Reaction ~ Days + week + (1 | Subject)", sleep.assign(
+        week=np.arange(180) * 7 % 11))  # fmt: skip
+    with pytest.raises(FormulaError, match=r"x has to be given.*several: 'Days', 'week'"):
+        plots.plot_trellis(two)
+    with pytest.raises(FormulaError, match="one numeric covariate; they use none"):
+        plots.plot_trellis(lmmjax.lmer("Reaction ~ 1 + (1 | Subject)", sleep))
 
 
 # ---- residuals -------------------------------------------------------------------------------
@@ -267,6 +281,44 @@ def test_residual_bad_input(m2, hopeless):
     for figure in (plots.plot_residuals, plots.plot_qq, plots.plot_caterpillar):
         with pytest.raises(ResponseError, match="no estimates"):
             figure(hopeless)
+
+
+def test_residuals_of_a_linear_model(sleep):
+    fit = lmmjax.lm("Reaction ~ Days", sleep)
+    figure: Any = plots.plot_residuals(fit, type="scaled")
+    (points,) = [p for p in lines(figure.axes[0]).values() if len(p) == 180]
+    np.testing.assert_allclose(points, np.column_stack([fit.fitted(), fit.residuals("scaled")]))
+    assert figure.axes[0].get_xlabel() == "fitted Reaction"
+    draw(figure)
+    quantiles: Any = plots.plot_qq(fit)
+    np.testing.assert_allclose(
+        quantiles.axes[0].get_lines()[1].get_ydata(), np.sort(fit.residuals())
+    )
+    with pytest.raises(FormulaError, match="what is one of 'residuals', not 'ranef'"):
+        plots.plot_qq(fit, "ranef")
+
+
+def test_qq_of_the_only_grouping_factor(m2, rich):
+    figure: Any = plots.plot_qq(m2, "ranef")
+    assert figure.get_supylabel() == "conditional mode of Subject"
+    with pytest.raises(FormulaError, match="one of 'residuals', 'clinic', 'nurse', not 'ranef'"):
+        plots.plot_qq(rich, "ranef")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [plots.plot_residuals, plots.plot_qq, plots.plot_caterpillar, plots.plot_shrinkage,
+     plots.plot_trellis],
+)  # fmt: skip
+def test_what_is_no_fit_of_one_response(function, sleep, m2):
+    name = function.__name__
+    with pytest.raises(LmmError, match=rf"{name} draws one response; .*fits\[response\]"):
+        function(m2.fits)
+    with pytest.raises(LmmError, match=rf"{name} needs a fit by lmer.*, not str"):
+        function("m2")
+    if function not in (plots.plot_residuals, plots.plot_qq):
+        with pytest.raises(LmmError, match="a fit by lm has none; plot_residuals and plot_qq"):
+            function(lmmjax.lm("Reaction ~ Days", sleep))
 
 
 # ---- caterpillar -----------------------------------------------------------------------------
@@ -389,6 +441,14 @@ def test_zeta_levels_and_gaps(profile):
     figure: Any = plots.plot_zeta(profile, levels=[0.95])
     assert len(drops(figure.axes[-1])) == 2
     draw(figure)
+
+
+def test_zeta_of_a_profile(m2):
+    profile = m2.profile(["Days"])
+    figure: Any = plots.plot_zeta(profile)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["Days"]
+    with pytest.raises(TableError, match=r"what fit.profile\(\) returns.* not a LmmFit"):
+        plots.plot_zeta(m2)
 
 
 def test_zeta_bad_input(profile):

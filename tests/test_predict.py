@@ -8,7 +8,13 @@ import pytest
 import reference
 
 import lmmjax
-from lmmjax.errors import DroppedRowsWarning, FormulaError, LmmError, UnseenLevelError
+from lmmjax.errors import (
+    DroppedRowsWarning,
+    FormulaError,
+    LmmError,
+    LmmWarning,
+    UnseenLevelError,
+)
 
 SLOPE = "Reaction ~ Days + (Days | Subject)"
 
@@ -166,3 +172,105 @@ def test_simulate_refuses(slope_fit, n):
 
 def test_simulate_none(slope_fit):
     assert slope_fit.simulate(0).shape == (180, 0)
+
+
+def test_simulated_random_effects_can_be_kept(slope_fit):
+    kept = slope_fit.simulate(400, seed=2, use_u=True)
+    pd.testing.assert_frame_equal(kept, slope_fit.simulate(400, seed=2, re_form=None))
+    pd.testing.assert_frame_equal(
+        kept, slope_fit.simulate(400, seed=2, re_form="~ (Days | Subject)")
+    )
+    error = (kept.mean(axis=1) - slope_fit.fitted()) / (slope_fit.sigma / 20)
+    assert error.abs().max() < 5
+    assert kept.std(axis=1).mean() == pytest.approx(slope_fit.sigma, rel=0.02)
+    with pytest.raises(FormulaError, match="name the whole term"):
+        slope_fit.simulate(1, re_form="~ (1 | Subject)")
+
+
+def test_some_terms_kept_the_others_drawn(reference_lmer):
+    fit = reference_lmer(reference.reference_fit("Penicillin", "crossed_reml"))
+    draws = fit.simulate(2000, seed=4, re_form="~ (1 | sample)")
+    mean = fit.predict(re_form="~ (1 | sample)")
+    sd = fit.varcorr.set_index("group")["sdcor"]
+    expected = np.hypot(sd["plate"], fit.sigma)
+    assert draws.std(axis=1).mean() == pytest.approx(expected, rel=0.03)
+    assert ((draws.mean(axis=1) - mean) / (expected / np.sqrt(2000))).abs().max() < 5
+
+
+@pytest.mark.parametrize("seed", ["a", -1, 1.5, True])
+def test_seeds_are_whole_numbers(slope_fit, seed):
+    with pytest.raises(LmmError, match="give an integer, 0 or more"):
+        slope_fit.simulate(1, seed=seed)
+    with pytest.raises(LmmError, match="give an integer, 0 or more"):
+        slope_fit.bootstrap(2, seed=seed)
+
+
+# ---- parts of a term -----------------------------------------------------------------------
+
+NEW = {"Days": [4.0, 20.0], "Subject": ["308", "309"]}
+
+
+def test_some_effects_of_a_term(slope_fit):
+    # values of lme4
+    np.testing.assert_allclose(
+        slope_fit.predict(NEW, "~ (1 | Subject)"), [295.5328, 420.3521], atol=2e-3
+    )
+    slopes = slope_fit.predict(NEW, "~(0+Days|Subject)")
+    np.testing.assert_allclose(slopes, [330.0702, 288.3572], atol=2e-3)
+    for both in ("~ (1 | Subject) + (0 + Days | Subject)", "~ (Days || Subject)"):
+        mine = slope_fit.predict(NEW, both, se_fit=True)
+        pd.testing.assert_frame_equal(mine, slope_fit.predict(NEW, se_fit=True), rtol=1e-12)
+    at_rows = slope_fit.predict(re_form="~ (0 + Days | Subject)")
+    data = slope_fit.model.design.spec.table
+    np.testing.assert_allclose(at_rows, slope_fit.predict(data, "~ (0 + Days | Subject)"))
+    for text in ("~ (Reaction | Subject)", "~ (I(Days) | Subject)", "~ (1 | Days)"):
+        with pytest.raises(FormulaError, match="not in the model"):
+            slope_fit.predict(NEW, text)
+
+
+def test_a_part_of_a_term_reads_its_own_columns_only(ragged):
+    row, new = ragged.fits["gene0"], ragged.samples.iloc[:3]
+    parts = row.predict(new, "~ (1 | g)") - row.predict(new, "none")
+    b = row.ranef()["g"].loc[new["g"], "(Intercept)"]
+    np.testing.assert_allclose(parts, b, rtol=1e-9)
+
+
+def test_spellings_of_all_and_none(slope_fit):
+    everything, nothing = slope_fit.predict(NEW), slope_fit.predict(NEW, "none")
+    pd.testing.assert_series_equal(slope_fit.predict(NEW, "all"), everything)
+    for none in (np.nan, False, "~0", "~ 0", "NA"):
+        pd.testing.assert_series_equal(slope_fit.predict(NEW, none), nothing)
+
+
+def test_rows_that_are_all_incomplete(slope_fit):
+    for new in ({"Days": [np.nan], "Subject": ["308"]}, {"Days": [1.0], "Subject": [None]}):
+        assert slope_fit.predict(new).isna().tolist() == [True]
+        table = slope_fit.predict(new, se_fit=True, interval="prediction")
+        assert table.isna().all(axis=None) and len(table) == 1
+
+
+def test_single_values_stand_for_all_rows(slope_fit):
+    one = slope_fit.predict({"Days": 1.0, "Subject": "308"})
+    several = slope_fit.predict({"Days": [1.0, 2.0], "Subject": "308"})
+    assert len(one) == 1 and len(several) == 2 and one[0] == several[0]
+
+
+def test_weights_of_new_observations(sleepstudy):
+    w = np.linspace(0.5, 2, 180)
+    fit = lmmjax.lmer("Reaction ~ Days + (1 | Subject)", sleepstudy, weights=w)
+
+    def residual(table: pd.DataFrame, new: pd.DataFrame | dict | None = None) -> np.ndarray:
+        half = (table["upper"] - table["lower"]).to_numpy() / (2 * 1.959963984540054)
+        return half**2 - fit.predict(new, se_fit=True)["se_fit"].to_numpy() ** 2
+
+    with pytest.warns(LmmWarning, match="taken to have weight 1"):
+        plain = fit.predict(NEW, interval="prediction")
+    np.testing.assert_allclose(residual(plain, NEW), fit.sigma**2)
+    for new, weights in ((NEW, [4.0, 1.0]), ({**NEW, "w": [4.0, 1.0]}, "w")):
+        given = fit.predict(new, interval="prediction", weights=weights)
+        np.testing.assert_allclose(residual(given, NEW), fit.sigma**2 / np.array([4.0, 1.0]))
+    with pytest.warns(LmmWarning, match="the weights of the fit are taken"):
+        own = fit.predict(interval="prediction")
+    np.testing.assert_allclose(residual(own), fit.sigma**2 / w)
+    with pytest.raises(LmmError, match="interval='prediction' only"):
+        fit.predict(NEW, weights=[1.0, 1.0])

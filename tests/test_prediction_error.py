@@ -62,7 +62,7 @@ def test_errors_at_the_observations(fit) -> None:
     z, x = np.concatenate(blocks, axis=1)[seen], fit.model.design.X[seen]
     rows = np.concatenate([z, x], axis=1)
     expected = np.sqrt(np.einsum("ni,ij,nj->n", rows, covariance, rows))
-    table = fit.predict(se_fit=True, interval="prediction")
+    table = fit.predict(se_fit=True, interval="prediction", weights=fit.weights)
     np.testing.assert_allclose(table["se_fit"], expected, rtol=1e-8)
     np.testing.assert_allclose(table["fit"], fit.fitted(), rtol=1e-10)
     weight = 1.0 if fit.fits.weights is None else fit.fits.weights[seen, fit.index]

@@ -130,3 +130,43 @@ def test_bad_requests(arguments: dict, message: str) -> None:
     fit = cases.model("crossed").fit(cases.responses(1))[0]
     with pytest.raises(LmmError, match=message):
         fit.confint(**arguments)
+
+
+# ---- names of methods and parameters -------------------------------------------------------
+
+
+def test_methods_in_any_case_and_length(slope_fit) -> None:
+    wald = slope_fit.confint("wald")
+    pd.testing.assert_frame_equal(slope_fit.confint("Wald"), wald)
+    boot = slope_fit.confint("boot", n=20)
+    pd.testing.assert_frame_equal(slope_fit.confint("Bootstrap", n=20), boot)
+    for method in ("walt", 3, None):
+        with pytest.raises(LmmError, match="method is 'profile', 'wald' or 'boot'"):
+            slope_fit.confint(method)
+
+
+def test_parameters_by_one_name_or_lme4s(slope_fit) -> None:
+    assert slope_fit.confint("wald", parameters="Days").index.tolist() == ["Days"]
+    short = slope_fit.confint("wald", parameters=[".sig01", ".sig03", ".sigma", "sigma"])
+    expected = ["sd_(Intercept)|Subject", "sd_Days|Subject", "sigma"]
+    assert short.index.tolist() == expected
+    assert set(slope_fit.profile("Days").curves["parameter"]) == {"Days"}
+    for given in (1, [1]):
+        with pytest.raises(LmmError, match="give names; there are sd_"):
+            slope_fit.confint("wald", parameters=given)
+        with pytest.raises(LmmError, match="give names; there are sd_"):
+            slope_fit.profile(given)
+    with pytest.raises(LmmError, match=r"no parameter '\.sig04'"):
+        slope_fit.confint("wald", parameters=".sig04")
+
+
+def test_bootstrap_with_the_random_effects_kept(slope_fit) -> None:
+    kept = slope_fit.bootstrap(200, seed=3, use_u=True).estimates
+    drawn = slope_fit.bootstrap(200, seed=3).estimates
+    # the intercept then varies with the residuals only
+    assert kept["(Intercept)"].std() < 0.7 * drawn["(Intercept)"].std()
+
+
+def test_one_replicate_gives_no_interval(slope_fit) -> None:
+    with pytest.raises(LmmError, match=r"from 1 replicate; at level 0\.95.*from 39 on"):
+        slope_fit.bootstrap(1).confint()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import lmmjax
+from lmmjax.errors import UnknownResponseError
 from lmmjax.status import Status
 
 
@@ -68,6 +69,20 @@ def test_one_response_by_name(ragged):
     twice = ragged.fits.take([0, 0])
     with pytest.raises(KeyError, match="several"):
         twice["gene0"]
+
+
+def test_a_response_that_is_not_there(ragged):
+    ragged, name = ragged.fits, ragged.fits.responses[0]
+    with pytest.raises(UnknownResponseError, match=f"did you mean '{name}'"):
+        ragged[f"{name}x"]
+    with pytest.raises(KeyError, match="does not exist"):
+        ragged[17]
+
+
+def test_observations_by_response(ragged):
+    ragged = ragged.fits
+    assert ragged.n_obs.index.equals(ragged.responses)
+    assert ragged.n_obs[ragged.responses[0]] == ragged.status_table()["n_obs"].iloc[0]
 
 
 def test_repr_counts(ragged):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import numpy as np
@@ -11,10 +12,12 @@ import reference
 
 import lmmjax
 from lmmjax.errors import (
+    AlignmentError,
     DroppedRowsWarning,
     DTypeError,
     FitWarning,
     FormulaError,
+    LmmError,
     NonFiniteError,
     RankWarning,
     ResponseError,
@@ -274,3 +277,152 @@ def test_bad_starts(start: list, message: str) -> None:
     with pytest.raises(lmmjax.errors.LmmError, match=message):
         lmmjax.lmer("Reaction ~ Days + (Days | Subject)", lmmjax.datasets.load_sleepstudy(),
                     start=start)  # fmt: skip
+
+
+# ---- arguments that are not what they seem -------------------------------------------------
+
+FORMULA = "Reaction ~ Days + (1 | Subject)"
+
+
+def test_refit_aligns_a_series_by_label(slope_fit, sleepstudy):
+    shuffled = sleepstudy["Reaction"].sample(frac=1, random_state=0)
+    assert slope_fit.refit(shuffled).objective == pytest.approx(slope_fit.objective, rel=1e-12)
+    with pytest.raises(AlignmentError, match="500, 501"):
+        slope_fit.refit(shuffled.set_axis(range(500, 680)))
+    drawn = slope_fit.simulate(1)["sim_1"]
+    assert slope_fit.refit(drawn).response == "sim_1"
+    assert slope_fit.refit(drawn.to_numpy()).response == "Reaction"
+
+
+def test_refit_of_a_batch_takes_all_samples_or_those_used(ragged):
+    fit = ragged.fits["gene0"]
+    assert fit.refit(ragged.Y["gene0"]).objective == pytest.approx(fit.objective, rel=1e-12)
+
+
+def test_refit_where_the_model_drops_rows(sleepstudy):
+    samples = sleepstudy.drop(columns="Reaction")
+    samples.loc[5, "Days"] = np.nan
+    with pytest.warns(DroppedRowsWarning):
+        model = lmmjax.compile("~ Days + (1 | Subject)", samples)
+    fit = model.fit(sleepstudy[["Reaction"]])["Reaction"]
+    for y in (sleepstudy["Reaction"], sleepstudy["Reaction"].drop(index=5)):
+        assert fit.refit(y).objective == pytest.approx(fit.objective, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        ("a", DTypeError, "y is the values of a response.*not 'a'"),
+        (["a"] * 180, DTypeError, "not real numbers"),
+        ([1.0, 2.0], ShapeError, "y has 2 values, the design 180"),
+        (np.ones((180, 3)), ShapeError, "fit.model.fit takes several"),
+    ],
+)
+def test_refit_refuses(slope_fit, y, error, message):
+    with pytest.raises(error, match=message):
+        slope_fit.refit(y)
+
+
+@pytest.mark.parametrize("reml", ["ML", "false", None])
+def test_reml_is_true_or_false(sleepstudy, slope_fit, reml):
+    with pytest.raises(LmmError, match=r"reml is True.*or False"):
+        lmmjax.lmer(FORMULA, sleepstudy, reml=reml)
+    if reml is not None:
+        with pytest.raises(LmmError, match=r"reml is True.*or False"):
+            slope_fit.refit(reml=reml)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"REML": False}, "no argument 'REML'; use reml"),
+        ({"start": "a"}, "start is theta, an array of numbers"),
+        ({"start": {"fixef": [1.0]}}, "start holds 'fixef'"),
+        ({"contrasts": "sum"}, "contrasts='sum': give a mapping"),
+        ({"contrasts": {"Days": "sum"}}, r"'Days', which is numeric.*write C\(Days\)"),
+        ({"weights": np.zeros(180)}, "all weights are zero"),
+        ({"offset": "nowhere"}, "no column 'nowhere' to take the offset from"),
+        ({"offset": [1.0, 2.0]}, "the offset has 2 rows"),
+    ],
+)
+def test_arguments_are_refused(sleepstudy, arguments, message):
+    with pytest.raises(LmmError, match=message):
+        lmmjax.lmer(FORMULA, sleepstudy, **arguments)
+
+
+def test_arguments_python_would_refuse(sleepstudy):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        lmmjax.lmer(FORMULA, sleepstudy, colour=1)
+    for first, second in ((sleepstudy, FORMULA), (None, sleepstudy)):
+        with pytest.raises(FormulaError, match="the formula comes first"):
+            lmmjax.lmer(first, second)
+
+
+def test_start_as_lme4_gives_it(sleepstudy):
+    fit = lmmjax.lmer(FORMULA, sleepstudy, start={"theta": [1.0]})
+    assert fit.objective == pytest.approx(1786.4650, abs=1e-3)
+
+
+def test_offset_as_an_argument(sleepstudy):
+    data = sleepstudy.assign(o=np.sin(np.arange(180.0)))
+    in_formula = lmmjax.lmer(FORMULA + " + offset(o)", data)
+    shuffled = data["o"].sample(frac=1, random_state=1)
+    for offset in ("o", data["o"].to_numpy(), shuffled):
+        fit = lmmjax.lmer(FORMULA, data, offset=offset)
+        assert fit.objective == in_formula.objective
+        pd.testing.assert_series_equal(fit.fitted(), in_formula.fitted())
+    new = {"Days": 1.0, "Subject": "308"}
+    with pytest.raises(FormulaError, match="offset"):
+        fit.predict(new)
+    expected = in_formula.predict({**new, "o": 2.0})
+    np.testing.assert_allclose(fit.predict({**new, "(offset)": 2.0}), expected)
+
+
+# ---- names and identity --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [("VarCorr", "fit.varcorr"), ("logLik", "fit.loglik"), ("tvalues", "fit.fixef / fit.std_err"),
+     ("conf_int", "fit.confint"), ("bootMer", "fit.bootstrap"), ("isSingular", "fit.singular")],
+)  # fmt: skip
+def test_names_of_other_packages_are_pointed_on(slope_fit, name, here):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; use {here}"):
+        getattr(slope_fit, name)
+
+
+def test_every_name_pointed_to_exists(slope_fit):
+    from lmmjax.lmm_fit_names import ELSEWHERE
+
+    for here in ELSEWHERE.values():
+        names = re.findall(r"fit\.(\w+)", here)
+        assert all(name in dir(slope_fit) for name in names), here
+        assert all(hasattr(lmmjax, name) for name in re.findall(r"lmmjax\.(\w+)", here))
+
+
+def test_other_missing_names_and_protocols(slope_fit):
+    with pytest.raises(AttributeError, match=r"an LmmFit has no attribute 'colour'$"):
+        _ = slope_fit.colour
+    assert not hasattr(slope_fit, "__array__") and not hasattr(slope_fit, "_aic")
+    assert copy.copy(slope_fit).sigma == copy.deepcopy(slope_fit).sigma == slope_fit.sigma
+
+
+def test_fits_compare_by_identity(slope_fit):
+    again = lmmjax.LmmFit(slope_fit.fits, slope_fit.index)
+    assert slope_fit == slope_fit and slope_fit != again
+    assert len({slope_fit, again}) == 2
+
+
+def test_deviance_residual_df_and_weights(slope_fit, sleepstudy, reference_lmer):
+    assert slope_fit.df_resid == 174 and slope_fit.weights is None
+    with pytest.raises(LmmError, match=r"this one is by REML.*fit\.objective"):
+        _ = slope_fit.deviance
+    fit = reference_lmer(reference.reference_fit("sleepstudy", "slope_ml"))
+    assert fit.deviance == fit.objective == pytest.approx(1751.9393, abs=1e-4)
+    w = np.linspace(0.5, 2, 180)
+    weighted = lmmjax.lmer(FORMULA, sleepstudy.assign(w=w), weights="w")
+    np.testing.assert_array_equal(weighted.weights, w)
+    assert weighted.summary().splitlines()[2] == "Weights: w"
+    unnamed = lmmjax.lmer(FORMULA, sleepstudy, weights=w)
+    assert unnamed.summary().splitlines()[2] == "Weights: given by observation"
+    assert "Weights" not in slope_fit.summary()

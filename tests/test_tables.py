@@ -16,6 +16,7 @@ from lmmjax.errors import (
     TableError,
 )
 from lmmjax.expression import read_expression, read_samples, write_table
+from lmmjax.expression.anndata_view import dense_values
 
 
 @pytest.fixture
@@ -165,6 +166,33 @@ def test_a_damaged_gzip_file(tmp_path):
         read_expression(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('g\ta\tb\nx\t1\t"2', 2),  # Arrow would take this for 2
+        ('g\ta\tb\nx\t1\t"2\n', 2),
+        ('g\ta\tb\nw\t1\t2\nx\t1\t"2\ny\t1\t2\nz\t1\t2\n', 3),
+        ('g\ta\tb\nw\t1\t2\n"x\t1\t2\ny\t1\t2\nz\t1\t2\n', 3),
+        ('g\ta\tb\nw\t1\t2\n"x\t1\t2\n' + "y\t1\t2\n" * 30_000, 3),
+        ('g\t"a\tb\nw\t1\t2\n', 1),
+    ],
+)
+def test_a_quote_left_open_is_named_by_its_line(write, text, line):
+    with pytest.raises(TableError, match=f"line {line}: "):
+        read_expression(write(text))
+
+
+def test_quotes_that_hold_lines_together_are_named(write):
+    with pytest.raises(ShapeError, match=r"lines 3 to 5 .* have 3 fields, expected 2"):
+        read_expression(write('g\ta\nw\t1\n"x\t1\ny\t2\nz"\t1\t2\n'))
+    assert read_expression(write('g\ta\n"x\ny"\t1\n5"\t2\n')).index.tolist() == ["x\ny", '5"']
+
+
+def test_a_sample_table_that_is_cut_off(write):
+    with pytest.raises(TableError, match=r"line 3: a quote .* not closed; is the file cut off"):
+        read_samples(write('id,age,sex\n001,40,"m"\n023,23,"i', "s.csv"))
+
+
 def test_no_rows_and_no_columns(write):
     assert read_expression(write("g\ta\tb\n")).shape == (0, 2)
     assert read_expression(write("g\nx\n")).shape == (1, 0)
@@ -173,8 +201,12 @@ def test_no_rows_and_no_columns(write):
 def test_unknown_suffix_and_missing_file(tmp_path):
     with pytest.raises(TableError, match="unknown kind of file"):
         read_expression(tmp_path / "e.xlsx")
-    with pytest.raises(FileNotFoundError):
-        read_expression(tmp_path / "e.tsv")
+    for read in (read_expression, read_samples):
+        with pytest.raises(TableError, match=r"e\.tsv: there is no such file"):
+            read(tmp_path / "e.tsv")
+        (tmp_path / "folder.csv").mkdir(exist_ok=True)
+        with pytest.raises(TableError, match=r"folder\.csv: not a file"):
+            read(tmp_path / "folder.csv")
 
 
 def test_orientation(write):
@@ -199,8 +231,9 @@ def test_parquet_without_names_or_with_text(tmp_path):
         read_expression(tmp_path / "e.parquet")
     frame = pd.DataFrame({"a": [1.0], "b": ["x"]}, index=["g"])
     frame.to_parquet(tmp_path / "e.parquet")
-    with pytest.raises(DTypeError, match="not numeric: 'b'"):
+    with pytest.raises(DTypeError, match=r"not numeric: 'b'; leave them out .*--drop-column"):
         read_expression(tmp_path / "e.parquet")
+    assert read_expression(tmp_path / "e.parquet", drop_columns=["b"]).columns.tolist() == ["a"]
     (tmp_path / "e.parquet").write_bytes(b"nonsense")
     with pytest.raises(TableError, match="not a readable Parquet file"):
         read_expression(tmp_path / "e.parquet")
@@ -226,6 +259,12 @@ def test_h5ad(tmp_path):
     with pytest.raises(TableError, match="layer 'logg' does not exist; did you mean 'log'"):
         read_expression(tmp_path / "e.h5ad", layer="logg")
     assert read_samples(tmp_path / "e.h5ad")["age"].tolist() == [1, 2, 3]
+    assert read_samples(tmp_path / "e.h5ad", index="age").index.tolist() == ["1", "2", "3"]
+    with pytest.raises(TableError, match="column of obs 'agee' does not exist; did you mean 'age'"):
+        read_samples(tmp_path / "e.h5ad", index="agee")
+    bare = anndata.AnnData(counts)
+    with pytest.raises(TableError, match="layer 'q' does not exist; there is none"):
+        dense_values(bare, "q")
     (tmp_path / "bad.h5ad").write_bytes(b"nonsense")
     with pytest.raises(TableError, match=r"not a readable .h5ad"):
         read_expression(tmp_path / "bad.h5ad")
@@ -267,6 +306,12 @@ def test_samples_a_slip_in_a_numeric_column_is_said(write):
     assert samples["age"].iloc[-1] == "4o"
     with pytest.raises(DTypeError, match="row 'x', column 'age': '1e400'"):
         read_samples(write(f"id,age\n{rows}x,1e400\n", "s.csv"))
+
+
+def test_samples_decimal_commas_are_said(write):
+    with pytest.warns(CodingWarning, match="'age' is read as text because of '41,13' in row 'b'"):
+        samples = read_samples(write("id;age\na;40\nb;41,13\nc;7,5\n", "s.csv"))
+    assert samples["age"].tolist() == ["40", "41,13", "7,5"]
 
 
 def test_samples_infinite_cells_stay_numbers(write):

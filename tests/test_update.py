@@ -162,3 +162,29 @@ def test_rows_that_stay_out():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert update(fit, "~ . - extra", data=data).n_obs == 180
+
+
+def test_a_response_of_a_batch():
+    data = load("sleepstudy")
+    batch = lmmjax.compile("~ Days + (1 | Subject)", data).fit(data[["Reaction"]])
+    gene = batch["Reaction"]
+    single = lmmjax.lmer("Reaction ~ Days + (1 | Subject)", data)
+    for change in (". ~ . - Days", "~ . - Days", "log(.) ~ .", None):
+        same(update(gene, change), update(single, change))
+    samples = data.drop(columns="Reaction")
+    same(update(gene, "~ . + shift", data=samples), update(single, "~ . + shift", data=data))
+    with pytest.raises(FormulaError, match="no column 'Reaction'"):  # not of the same observations
+        update(gene, data=samples.head(90))
+    named = lmmjax.compile("y ~ Days + (1 | Subject)", data).fit(
+        data[["Reaction"]].set_axis(["HLA-A"], axis=1)
+    )
+    assert update(named["HLA-A"], "log(.) ~ . - Days").formula == "log(`HLA-A`) ~ 1 + (1 | Subject)"
+
+
+def test_start():
+    data = load("sleepstudy")
+    fit = lmmjax.lmer("Reaction ~ Days + (1 | Subject)", data)
+    same(update(fit, start=[0.5]), fit)
+    same(update(fit, "~ . - Days", start={"theta": [0.5]}), update(fit, "~ . - Days"))
+    with pytest.raises(LmmError, match=r"start has shape \(2,\)"):
+        update(fit, start=[1.0, 2.0])

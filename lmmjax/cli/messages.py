@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,3 +41,25 @@ def warnings_to_stderr() -> Iterator[list[str]]:
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="anndata")
         warnings.showwarning = show
         yield said
+
+
+@contextmanager
+def reworded(words: Mapping[str, str], before: str = "") -> Iterator[None]:
+    """Replace words in the warnings of a block, and put `before` in front of them.
+
+    The words are names of files, in place of attributes in Python.
+    """
+    show = warnings.showwarning
+
+    def show_reworded(message: Warning | str, *more: Any, **named: Any) -> None:
+        text = before + str(message)
+        for old, new in words.items():
+            text = text.replace(old, new)
+        category = type(message) if isinstance(message, Warning) else UserWarning
+        show(category(text), *more, **named)
+
+    warnings.showwarning = show_reworded
+    try:
+        yield
+    finally:
+        warnings.showwarning = show

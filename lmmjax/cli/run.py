@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lmmjax import __version__
+from lmmjax.cli.inputs import Inputs, read_inputs
+from lmmjax.cli.messages import reworded
+from lmmjax.cli.nested import check_models
 from lmmjax.cli.options import Options
-from lmmjax.errors import AlignmentError, TableError
+from lmmjax.cli.record import Clock, counted, run_record, say_counts, say_sizes
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from lmmjax.expression.align import AlignedExpression
     from lmmjax.expression.write import OutputDirectory
+    from lmmjax.model import Model
 
 #: What the commands may leave in a directory, all of which goes when one of them replaces it.
 _TABLES = ("variance_partition", "fixed_effects", "varcorr", "status", "lrt")
 _FIGURES = ("variance_partition.png", "lrt_qq.png")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Aligned tables."""
-
-    expression: AlignedExpression
-    samples: pd.DataFrame
-    weights: np.ndarray | None
-
-
-class Clock:
-    """Seconds per stage."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to stage `name`."""
-        start = time.perf_counter()
-        yield
-        spent = time.perf_counter() - start
-        self.seconds[name] = self.seconds.get(name, 0.0) + spent
-
-    def move(self, seconds: float, source: str, target: str) -> None:
-        """Count seconds of one stage towards another."""
-        self.seconds[source] -= seconds
-        self.seconds[target] += seconds
-
-    def record(self) -> dict[str, float]:
-        """Seconds per stage and in all."""
-        total = time.perf_counter() - self.start
-        return {name: round(s, 4) for name, s in {**self.seconds, "total": total}.items()}
 
 
 def run_fit(
@@ -73,18 +31,20 @@ def run_fit(
     with clock.stage("import"):
         out_directory = _output_directory(options)
     with out_directory as out:
-        inputs = _read(options, clock)
+        with clock.stage("read"):
+            inputs = read_inputs(options)
         _prepare(options, clock)
-        model, fits = _fit(formula, inputs, options, clock)
+        model = _compile(formula, inputs, clock)
+        fits = _fit(model, inputs, options, clock)
         with clock.stage("write"):
             fractions = fits.variance_partition(by=by)
             counts = _write_fits(out, fits, fractions)
             if options.figure:
                 _draw(out, "variance_partition.png", fractions)
-        model_record = {"formula": formula, "path": model.explain()}
-        record = _record(inputs, options, counts, warned, clock, model.n)
-        out.write_json("run.json", {"command": command, **model_record, **record})
-    _summary(inputs, options, counts, clock)
+        about = {"command": command, "formula": formula, "path": _path(model, inputs), **counts}
+        out.write_json("run.json", about | run_record(inputs, options, model, warned, clock))
+    say_sizes(inputs, clock)
+    say_counts(f"{_estimation(options)} fits", counts)
     medians = fractions.median().sort_values(ascending=False)
     click.echo(
         "median fraction of variance: "
@@ -95,31 +55,59 @@ def run_fit(
 
 def run_lrt(full: str, reduced: str, options: Options, warned: list[str]) -> None:
     """Fit two nested models to every gene, compare them, write tables of test and full model."""
+    formulas = {"full": full, "reduced": reduced}
     clock = Clock()
     with clock.stage("import"):
         out_directory = _output_directory(options)
     with out_directory as out:
-        inputs = _read(options, clock)
+        with clock.stage("read"):
+            inputs = read_inputs(options)
         _prepare(options, clock)
-        reduced_model, reduced_fits = _fit(reduced, inputs, options, clock)
-        full_model, full_fits = _fit(full, inputs, options, clock)
+        models = {name: _compile(f, inputs, clock) for name, f in formulas.items()}
+        with clock.stage("compile"):
+            check_models(models["full"], models["reduced"], options.reml)
+        reduced_fits = _fit(
+            models["reduced"], inputs, options, clock, before="--reduced: ", statuses_in="lrt"
+        )
+        full_fits = _fit(models["full"], inputs, options, clock, before="--full: ")
         with clock.stage("test"):
             import lmmjax
 
             table = lmmjax.anova(reduced_fits, full_fits)
         with clock.stage("write"):
             out.write_table("lrt", *_named(table))
-            counts = _write_fits(out, full_fits, full_fits.variance_partition(by="term"))
+            counts = {
+                "full": _write_fits(out, full_fits, full_fits.variance_partition(by="term")),
+                "reduced": counted(reduced_fits.status_table()),
+                "test": counted(table),
+            }
             if options.figure:
                 _draw(out, "lrt_qq.png", table)
-        model_record = {
-            "formula": {"full": full, "reduced": reduced},
-            "path": {"full": full_model.explain(), "reduced": reduced_model.explain()},
+        about = {
+            "command": "lrt",
+            "formula": formulas,
+            "path": {name: _path(model, inputs) for name, model in models.items()},
+            "status": {name: count["status"] for name, count in counts.items()},
+            "singular": {
+                n: count["singular"] for n, count in counts.items() if "singular" in count
+            },
         }
-        record = _record(inputs, options, counts, warned, clock, full_model.n)
-        out.write_json("run.json", {"command": "lrt", **model_record, **record})
-    _summary(inputs, options, counts, clock)
+        out.write_json(
+            "run.json", about | run_record(inputs, options, models["full"], warned, clock)
+        )
+    say_sizes(inputs, clock)
+    for name in formulas:
+        say_counts(f"{_estimation(options)} fits of --{name}", counts[name])
+    say_counts("tests", counts["test"])
     click.echo(f"results in {options.out}")
+
+
+def _estimation(options: Options) -> str:
+    return "REML" if options.reml else "ML"
+
+
+def _path(model: Model, inputs: Inputs) -> str:
+    return model.explain(weights=inputs.weights)
 
 
 def _output_directory(options: Options) -> OutputDirectory:
@@ -128,60 +116,6 @@ def _output_directory(options: Options) -> OutputDirectory:
     return OutputDirectory(
         options.out, _TABLES, others=_FIGURES, format=options.format, force=options.force
     )
-
-
-def _read(options: Options, clock: Clock) -> Inputs:
-    with clock.stage("read"):
-        from lmmjax.expression import tables
-        from lmmjax.expression.align import align_expression, align_weights
-        from lmmjax.expression.names import duplicated_names, listing
-
-        Y: Any
-        if tables.file_kind(options.expression) == "h5ad":
-            from lmmjax.expression.anndata_view import read_h5ad
-
-            Y = read_h5ad(options.expression)
-            samples = None if options.samples else Y.obs
-        else:
-            samples = None
-            Y = tables.read_expression(
-                options.expression,
-                orientation=options.genes_in,
-                drop_columns=options.drop_column,
-            )
-        if options.samples is not None:
-            samples = tables.read_samples(options.samples, options.sample_column)
-        if samples is None:
-            raise click.UsageError("--samples is needed unless --expression is an .h5ad file")
-        expression = align_expression(
-            Y,
-            samples,
-            layer=options.layer,
-            allow_duplicate_responses=True,
-            name=str(options.expression),
-        )
-        duplicates = duplicated_names(expression.responses)
-        if duplicates and not options.allow_duplicate_genes:
-            raise AlignmentError(
-                f"{options.expression}: names of genes occur more than once: "
-                f"{listing(duplicates)}; make them unique or pass --allow-duplicate-genes"
-            )
-        weights = align_weights(_weights(options, samples), expression, samples)
-    return Inputs(expression, samples, weights)
-
-
-def _weights(options: Options, samples: pd.DataFrame) -> Any:
-    from lmmjax.expression import tables
-
-    if options.weights is None:
-        return None
-    if options.weights in samples.columns:
-        return samples[options.weights]
-    if not Path(options.weights).is_file():
-        raise TableError(
-            f"--weights {options.weights!r} is neither a file nor a column of the sample table"
-        )
-    return tables.read_expression(options.weights, orientation=options.genes_in)
 
 
 def _prepare(options: Options, clock: Clock) -> None:
@@ -194,20 +128,35 @@ def _prepare(options: Options, clock: Clock) -> None:
         import jax  # noqa: F401
 
 
-def _fit(formula: str, inputs: Inputs, options: Options, clock: Clock) -> tuple[Any, Any]:
+def _compile(formula: str, inputs: Inputs, clock: Clock) -> Any:
+    with clock.stage("compile"):
+        import lmmjax
+
+        return lmmjax.compile(formula, inputs.samples)
+
+
+def _fit(
+    model: Any,
+    inputs: Inputs,
+    options: Options,
+    clock: Clock,
+    before: str = "",
+    statuses_in: str = "status",
+) -> Any:
+    """Fit every gene.
+
+    Warnings begin with `before`; `statuses_in` is the table that has the statuses of these fits.
+    """
     import pandas as pd
 
-    import lmmjax
-
-    with clock.stage("compile"):
-        model = lmmjax.compile(formula, inputs.samples)
     Y = pd.DataFrame(
         inputs.expression.values,
         index=inputs.expression.observations,
         columns=inputs.expression.responses,
         copy=False,
     )
-    with clock.stage("fit"):
+    words = {"fits.status": f"{statuses_in}.{options.format}"}
+    with clock.stage("fit"), reworded(words, before):
         fits = model.fit(
             Y,
             reml=options.reml,
@@ -216,7 +165,7 @@ def _fit(formula: str, inputs: Inputs, options: Options, clock: Clock) -> tuple[
             allow_duplicate_responses=options.allow_duplicate_genes,
         )
     clock.move(fits.compile_seconds, "fit", "compile")
-    return model, fits
+    return fits
 
 
 def _write_fits(out: Any, fits: Any, fractions: pd.DataFrame) -> dict[str, Any]:
@@ -226,8 +175,7 @@ def _write_fits(out: Any, fits: Any, fractions: pd.DataFrame) -> dict[str, Any]:
     out.write_table("varcorr", *_named(fits.varcorr))
     status = fits.status_table()
     out.write_table("status", *_named(status))
-    counts = {str(name): int(n) for name, n in status["status"].value_counts().items()}
-    return {"status": counts, "singular": int(status["singular"].eq(True).sum())}
+    return counted(status)
 
 
 def fixed_effects(fixef: pd.DataFrame, std_errors: pd.DataFrame) -> pd.DataFrame:
@@ -258,35 +206,6 @@ def _named(table: pd.DataFrame) -> tuple[pd.DataFrame, str | None]:
     return table, "gene"
 
 
-def _record(
-    inputs: Inputs,
-    options: Options,
-    counts: dict[str, Any],
-    warned: list[str],
-    clock: Clock,
-    n_fitted: int,
-) -> dict[str, Any]:
-    import jax
-
-    n_samples, n_genes = inputs.expression.values.shape
-    device = jax.devices()[0]
-    packages = ("jax", "jaxlib", "numpy", "pandas", "formulaic")
-    return {
-        "version": __version__,
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "expression": str(options.expression),
-        "samples": None if options.samples is None else str(options.samples),
-        "weights": options.weights,
-        "sizes": {"genes": n_genes, "samples": n_samples, "samples_fitted": n_fitted},
-        "estimation": "REML" if options.reml else "ML",
-        "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
-        **counts,
-        "warnings": list(warned),
-        "seconds": clock.record(),
-    }
-
-
 def _draw(out: Any, name: str, table: pd.DataFrame) -> None:
     from lmmjax import plots
 
@@ -297,14 +216,3 @@ def _draw(out: Any, name: str, table: pd.DataFrame) -> None:
         axes = plots.variance_partition(table)
     figure: Any = axes.figure
     figure.savefig(out.reserve(name), format="png", dpi=150)
-
-
-def _summary(inputs: Inputs, options: Options, counts: dict[str, Any], clock: Clock) -> None:
-    n_samples, n_genes = inputs.expression.values.shape
-    seconds = clock.record()
-    total = seconds.pop("total")
-    stages = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
-    click.echo(f"{n_genes:,} genes x {n_samples:,} samples in {total:.2f} s ({stages})")
-    statuses = ", ".join(f"{name} {count:,}" for name, count in counts["status"].items())
-    estimation = "REML" if options.reml else "ML"
-    click.echo(f"{estimation} fits: {statuses}; singular {counts['singular']:,}")

@@ -5,7 +5,7 @@ from .convergence import Check, check
 from .deletion import Influence, influence
 from .html import fit_html
 from .leverage import cooks_distance, hatvalues
-from .pieces import getme
+from .named_pieces import getme
 from .shrinkage_factors import shrinkage, shrinkage_by_level
 from .variance_explained import icc, r2_nakagawa
 

@@ -91,7 +91,7 @@ def ngrps(fit: LmmFit) -> pd.Series:
     return pd.Series(counts, name="ngrps", dtype=np.int64)
 
 
-def repca(fit: LmmFit) -> dict[str, pd.DataFrame]:
+def repca(fit: LmmFit, rotation: bool = False) -> dict[str, pd.DataFrame]:
     """Principal components of the random effects of each grouping factor.
 
     Singular values of the relative covariance factor of all terms of a factor, as lme4's
@@ -102,13 +102,16 @@ def repca(fit: LmmFit) -> dict[str, pd.DataFrame]:
     ----------
     fit
         Fit of one response.
+    rotation
+        Give the components themselves, as R's ``$rotation``, instead of their sizes.
 
     Returns
     -------
     dict
         Grouping factor to a DataFrame, components ``PC1 ...`` x ``sdev`` (in units of the
         residual standard deviation), ``proportion`` of variance and ``cumulative``; shares are
-        NaN where all variances are zero.
+        zero where all variances are (NaN in lme4).  With ``rotation``: effects x components,
+        columns of length one, their largest entry positive.
 
     Raises
     ------
@@ -123,17 +126,26 @@ def repca(fit: LmmFit) -> dict[str, pd.DataFrame]:
     ...                   lmmjax.datasets.load_sleepstudy())
     >>> repca(fit)["Subject"].round(4).to_numpy().tolist()
     [[0.9669, 0.9461, 0.9461], [0.2309, 0.0539, 1.0]]
+    >>> repca(fit, rotation=True)["Subject"].round(4).to_numpy().tolist()
+    [[0.9999, -0.0166], [0.0166, 0.9999]]
     """
     require_estimates(fit)
     factors = relative_factors(fit)
     out = {}
     for group, effects in effects_by_group(fit.fits).items():
         own = dict.fromkeys(k for k, *_ in effects)
-        sdev = np.linalg.svd(np.asarray(block_diag(*(factors[k] for k in own))), compute_uv=False)
+        together = np.asarray(block_diag(*(factors[k] for k in own)))
+        turned, sdev, _ = np.linalg.svd(together)
+        names = [f"PC{k + 1}" for k in range(len(sdev))]
+        if rotation:
+            largest = np.take_along_axis(turned, np.abs(turned).argmax(axis=0)[None], axis=0)
+            turned = turned * np.where(largest < 0, -1.0, 1.0)
+            out[group] = pd.DataFrame(turned, [name for *_, name in effects], names)
+            continue
         total = np.sum(sdev**2)
-        share = sdev**2 / total if total > 0 else np.full(len(sdev), np.nan)
+        share = sdev**2 / total if total > 0 else np.zeros(len(sdev))
         columns = {"sdev": sdev, "proportion": share, "cumulative": np.cumsum(share)}
-        out[group] = pd.DataFrame(columns, index=[f"PC{k + 1}" for k in range(len(sdev))])
+        out[group] = pd.DataFrame(columns, index=names)
     return out
 
 

@@ -75,6 +75,10 @@ def influence(fit: LmmFit, group: str | None = None, refit: bool = False) -> Inf
     score (Christensen, Pearson and Johnson 1992, Technometrics 34, 38-45).  With ``refit`` all
     deletions are fitted anew, theta included, in one batch of responses.
 
+    Cook's distance is the change of the p fixed effects in the metric of their covariance,
+    divided by p.  lme4's ``cooks.distance(influence(fit, group))`` is (m - p) / m times that,
+    m the number of deletions; the order is the same.
+
     Parameters
     ----------
     fit

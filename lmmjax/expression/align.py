@@ -6,7 +6,7 @@ The result is always (observations x responses), observations in the order of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from lmmjax.errors import (
 from lmmjax.expression.anndata_view import dense_values, is_anndata
 from lmmjax.expression.labels import sample_axis, sample_order
 from lmmjax.expression.names import duplicated_names, listing
+
+SamplesIn = Literal["auto", "rows", "columns"]
+_AXES = {"auto": None, "rows": 0, "columns": 1}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def align_expression(
     layer: str | None = None,
     allow_duplicate_responses: bool = False,
     name: str = "Y",
+    samples_in: SamplesIn = "auto",
 ) -> AlignedExpression:
     """Bring responses into the order of the sample table.
 
@@ -67,6 +71,8 @@ def align_expression(
         Whether names of responses may repeat.
     name : str
         What messages call `Y`.
+    samples_in : {"auto", "rows", "columns"}
+        Where a DataFrame has the samples; ``"auto"`` goes by their names.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def align_expression(
     if layer is not None and not is_anndata(Y):
         raise AlignmentError(f"layer={layer!r} is for an AnnData; Y is a {type(Y).__name__}")
     if isinstance(Y, pd.DataFrame):
-        values, responses = _aligned_frame(Y, names, name)
+        values, responses = _aligned_frame(Y, names, name, samples_in)
     elif is_anndata(Y):
         order = sample_order(Y.obs_names, names, name)
         values, responses = dense_values(Y, layer, order), Y.var_names
@@ -124,7 +130,10 @@ def align_expression(
 
 
 def align_weights(
-    weights: Any, aligned: AlignedExpression, samples: pd.DataFrame
+    weights: Any,
+    aligned: AlignedExpression,
+    samples: pd.DataFrame,
+    samples_in: SamplesIn = "auto",
 ) -> np.ndarray | None:
     """Bring prior weights into the shape and order of the aligned responses.
 
@@ -138,6 +147,8 @@ def align_weights(
         What :func:`align_expression` returned.
     samples : DataFrame
         The sample table.
+    samples_in : {"auto", "rows", "columns"}
+        Where a DataFrame of weights has the samples.
 
     Returns
     -------
@@ -162,7 +173,7 @@ def align_weights(
     names = samples.index
     n_obs, n_responses = aligned.values.shape
     if isinstance(weights, pd.DataFrame):
-        values, responses = _aligned_frame(weights, names, "the table of weights")
+        values, responses = _aligned_frame(weights, names, "the table of weights", samples_in)
         values = _matching_responses(values, responses, aligned.responses)
     elif isinstance(weights, pd.Series):
         if not pd.api.types.is_numeric_dtype(weights.dtype):
@@ -219,9 +230,13 @@ def _matching_responses(values: np.ndarray, responses: pd.Index, wanted: pd.Inde
     return values[:, order]
 
 
-def _aligned_frame(frame: pd.DataFrame, names: pd.Index, what: str) -> tuple[np.ndarray, pd.Index]:
+def _aligned_frame(
+    frame: pd.DataFrame, names: pd.Index, what: str, samples_in: SamplesIn
+) -> tuple[np.ndarray, pd.Index]:
     """Values of a DataFrame, (n_obs, other axis), and the labels of the other axis."""
-    axis = sample_axis(frame, names, what)
+    if samples_in not in _AXES:
+        raise AlignmentError(f"samples_in is {samples_in!r}; use 'auto', 'rows' or 'columns'")
+    axis = sample_axis(frame, names, what, _AXES[samples_in])
     order = sample_order(frame.axes[axis], names, what)
     values = _numeric_values(frame, what)
     values = values if axis == 0 else values.T

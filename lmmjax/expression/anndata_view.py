@@ -53,7 +53,9 @@ def dense_values(
         Observations to take, in this order; all of them if not given.
     """
     if layer is not None and layer not in adata.layers:
-        raise unknown_name("layer", layer, list(adata.layers))
+        # Newer versions of anndata list X among the layers, under the name None.
+        known = [name for name in adata.layers if name is not None]
+        raise unknown_name("layer", layer, known)
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise TableError("the AnnData object has no X; name one of its layers with layer=")

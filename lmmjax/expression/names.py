@@ -36,5 +36,7 @@ def duplicated_names(names: Sequence[object] | pd.Index) -> list[object]:
 def unknown_name(what: str, name: str, known: Sequence[str]) -> LmmError:
     """An error for a name that is not among `known`, with close matches."""
     close = get_close_matches(name, list(map(str, known)), n=3)
-    hint = f"did you mean {listing(close)}?" if close else f"there are {listing(known)}"
+    hint = f"there are {listing(known)}" if known else "there is none"
+    if close:
+        hint = f"did you mean {listing(close)}?"
     return TableError(f"{what} {name!r} does not exist; {hint}")

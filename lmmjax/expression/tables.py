@@ -25,6 +25,7 @@ from lmmjax.errors import (
 from lmmjax.expression.anndata_view import dense_values, read_h5ad
 from lmmjax.expression.names import duplicated_names, listing, unknown_name
 from lmmjax.expression.text_table import (
+    DECIMAL_COMMA,
     INFINITE,
     MISSING,
     NUMBER,
@@ -93,7 +94,8 @@ def read_expression(
     AlignmentError
         Column names that occur more than once.
     ShapeError, EmptyDataError, TableError
-        Rows of unequal length, no header, a file that is none of these.
+        Rows of unequal length, no header, a quote that is not closed, no such file, or one that
+        is none of these.
 
     Examples
     --------
@@ -105,8 +107,8 @@ def read_expression(
     """
     if orientation not in ("auto", "rows", "columns"):
         raise TableError(f"orientation is {orientation!r}; use 'auto', 'rows' or 'columns'")
-    path = Path(path)
     kind = file_kind(path)
+    path = _existing(path)
     if kind == "h5ad":
         return expression_frame(read_h5ad(path), layer)
     if layer is not None:
@@ -122,6 +124,13 @@ def read_expression(
             copy=False,
         )
     return frame.T if orientation == "columns" else frame
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"{path}: {'not a file' if path.exists() else 'there is no such file'}")
+    return path
 
 
 def expression_frame(adata: Any, layer: str | None = None) -> pd.DataFrame:
@@ -142,7 +151,10 @@ def _numeric_parquet(path: Path, drop_columns: Sequence[str]) -> pd.DataFrame:
         if not pd.api.types.is_numeric_dtype(dtype)
     ]
     if text:
-        raise DTypeError(f"{path}: columns that are not numeric: {listing(text)}; drop them")
+        raise DTypeError(
+            f"{path}: columns that are not numeric: {listing(text)}; leave them out "
+            "(drop_columns=, --drop-column)"
+        )
     values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     return pd.DataFrame(values, index=frame.index, columns=frame.columns, copy=False)
 
@@ -167,15 +179,17 @@ def _parquet_with_names(path: Path, index: str | None = None) -> pd.DataFrame:
         if index not in frame.columns and index != frame.index.name:
             raise unknown_name(f"{path}: column", index, list(frame.columns))
         frame = frame if index == frame.index.name else frame.set_index(index)
-    if pd.api.types.is_float_dtype(frame.index.dtype):
-        raise DTypeError(
-            f"{path}: the first column ({frame.index.name!r}) should hold names, it holds numbers"
-        )
-    if frame.index.hasnans:
-        raise AlignmentError(f"{path}: rows without a name in column {frame.index.name!r}")
-    frame.index = pd.Index([str(name) for name in frame.index], name=frame.index.name)
+    frame.index = _names_as_text(path, frame.index)
     frame.columns = pd.Index([str(name) for name in frame.columns])
     return frame
+
+
+def _names_as_text(path: Path, names: pd.Index) -> pd.Index:
+    if pd.api.types.is_float_dtype(names.dtype):
+        raise DTypeError(f"{path}: the column {names.name!r} should hold names, it holds numbers")
+    if names.hasnans:
+        raise AlignmentError(f"{path}: rows without a name in column {names.name!r}")
+    return pd.Index([str(name) for name in names], name=names.name)
 
 
 def read_samples(
@@ -203,7 +217,13 @@ def read_samples(
     DuplicateSamplesError
         Sample names that occur more than once.
     AlignmentError, ShapeError, EmptyDataError, TableError
-        Missing names, rows of unequal length, an empty file, a file that is none of these.
+        Missing names, rows of unequal length, an empty file, a quote that is not closed, no such
+        file, or one that is none of these.
+
+    Warns
+    -----
+    CodingWarning
+        A column is read as text because of a few odd cells, or of decimal commas.
 
     Examples
     --------
@@ -213,11 +233,10 @@ def read_samples(
     >>> read_samples(path)["plate"].tolist()
     ['001', '002']
     """
-    path = Path(path)
     kind = file_kind(path)
+    path = _existing(path)
     if kind == "h5ad":
-        frame = read_h5ad(path).obs
-        frame = frame if index is None else frame.set_index(index)
+        frame = _obs_with_names(path, index)
     elif kind == "parquet":
         frame = _parquet_with_names(path, index)
     else:
@@ -227,6 +246,17 @@ def read_samples(
             f"{path}: sample names occur more than once: {listing(duplicates)}; "
             "give every sample one row and one name"
         )
+    return frame
+
+
+def _obs_with_names(path: Path, index: str | None) -> pd.DataFrame:
+    frame = read_h5ad(path).obs
+    if index is None or index == frame.index.name:
+        return frame
+    if index not in frame.columns:
+        raise unknown_name(f"{path}: column of obs", index, list(frame.columns))
+    frame = frame.set_index(index)
+    frame.index = _names_as_text(path, frame.index)
     return frame
 
 
@@ -265,6 +295,13 @@ def _typed(path: Path, column: str, rows: list[str], cells: list[str]) -> Any:
     whole = all(cell.lstrip("+-").isdigit() for cell in present)
     if not text and whole and any(abs(int(cell)) > _LARGEST_EXACT_INTEGER for cell in present):
         text = [(rows[0], present[0])]  # identifiers that would run into one another as floats
+    elif text and all(map(_number_with_comma, present)):
+        row, cell = next((row, cell) for row, cell in text if "," in cell)
+        warn(
+            f"{path}: column {column!r} is read as text because of {cell!r} in row {row!r}; "
+            "write a decimal point if the column is meant to be numeric",
+            CodingWarning,
+        )
     elif 0 < len(text) <= _FEW * len(present) and not any(map(_leading_zero, present)):
         row, cell = text[0]
         warn(
@@ -282,6 +319,10 @@ def _typed(path: Path, column: str, rows: list[str], cells: list[str]) -> Any:
 def _leading_zero(cell: str) -> bool:
     digits = cell.lstrip("+-")
     return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+
+
+def _number_with_comma(cell: str) -> bool:
+    return DECIMAL_COMMA.fullmatch(cell) is not None or _plain_number(cell)
 
 
 def _plain_number(cell: str) -> bool:

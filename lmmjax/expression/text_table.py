@@ -27,7 +27,7 @@ from lmmjax.expression.names import duplicated_names, listing, unknown_name
 MISSING = frozenset({"", "NA", "N/A", "n/a", "<NA>", "NaN", "nan"})
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _GZIP_MAGIC = b"\x1f\x8b"
 _MEGABYTE = 1 << 20
 
@@ -92,10 +92,9 @@ def read_header(path: Path, delimiter: str | None = None) -> Header:
             raise EmptyDataError(f"{path}: the file is empty; a header line is needed")
         delimiter = delimiter or _guess_delimiter(path, first_line)
         stream.seek(0)
-        reader = csv.reader(stream, delimiter=delimiter)
-        names = next(reader)
-        skip = reader.line_num
-        second = next((row for row in reader if row), None)
+        rows = _rows(path, stream, delimiter)
+        names, _, skip = next(rows)
+        second = next((row for row, *_ in rows if row), None)
     extra = 0 if second is None else len(second) - len(names)
     if extra not in (0, 1):
         raise ShapeError(
@@ -157,7 +156,7 @@ def _parse_quickly(
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    if not header.columns:
+    if not header.columns or _ends_within_quotes(path, header):
         return None
     fields = ["name", *(f"v{j}" for j in range(len(header.columns)))]
     wanted = ["name", *(f"v{j}" for j in keep)]
@@ -182,6 +181,16 @@ def _parse_quickly(
     for j in range(len(keep)):
         values[j] = table.column(j + 1).to_numpy()
     return table.column(0).to_pylist(), values
+
+
+def _ends_within_quotes(path: Path, header: Header) -> bool:
+    """Whether the last line looks cut off within a quoted cell, which Arrow would accept."""
+    if is_gzip(path):
+        return False  # a gzip file that is cut off is found to be damaged
+    with open(path, "rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - max(_MEGABYTE, 16 * header.longest)))
+        return stream.read().rstrip().rpartition(b"\n")[2].count(b'"') % 2 == 1
 
 
 def _parse_carefully(path: Path, header: Header, keep: list[int]) -> tuple[list[str], np.ndarray]:
@@ -223,7 +232,7 @@ def to_number(cell: str) -> float | None:
 def _complaint(cell: str) -> str:
     if NUMBER.fullmatch(cell.strip()):
         return f"{cell!r} is beyond the range of a 64-bit number"
-    if _DECIMAL_COMMA.fullmatch(cell.strip()):
+    if DECIMAL_COMMA.fullmatch(cell.strip()):
         return f"{cell!r} is not a number; write it with a decimal point"
     return (
         f"{cell!r} is not a number; write NA if it is missing, or leave the column out "
@@ -234,13 +243,48 @@ def _complaint(cell: str) -> str:
 def _records(path: Path, header: Header) -> Iterator[tuple[str, list[str], int]]:
     width = len(header.columns) + 1
     with open_text(path) as stream:
-        reader = csv.reader(stream, delimiter=header.delimiter)
-        next(reader)
-        for row in reader:
+        rows = _rows(path, stream, header.delimiter)
+        next(rows)
+        for row, first, last in rows:
             if not row:
                 continue
             if len(row) != width:
-                raise ShapeError(
-                    f"{path}: line {reader.line_num} has {len(row)} fields, expected {width}"
+                where = (
+                    f"line {last} has"
+                    if first == last
+                    else f"lines {first} to {last} (one row, a quote holds them together) have"
                 )
-            yield row[0], row[1:], reader.line_num
+                raise ShapeError(f"{path}: {where} {len(row)} fields, expected {width}")
+            yield row[0], row[1:], last
+
+
+def _rows(path: Path, stream: IO[str], delimiter: str) -> Iterator[tuple[list[str], int, int]]:
+    """Fields of each row, and its first and last line; an error for a quote left open."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in stream:
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(lines(), delimiter=delimiter)
+    last = 0
+    while True:
+        first = last + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:  # a field beyond any length: the quote that starts it is open
+            raise TableError(f"{path}: line {first}: not a delimited table ({error})") from error
+        if row is None:
+            return
+        last = reader.line_num
+        text = "".join(taken)
+        taken.clear()
+        # One more field at the end is a field of its own only if no quote is open there.
+        if text.count('"') % 2:
+            longer = io.StringIO(text.rstrip("\r\n") + delimiter, newline="")
+            if len(next(csv.reader(longer, delimiter=delimiter))) == len(row):
+                raise TableError(
+                    f'{path}: line {first}: a quote (") is not closed; is the file cut off?'
+                )
+        yield row, first, last

@@ -11,12 +11,15 @@ import pandas as pd
 
 from lmmjax.errors import LmmError
 from lmmjax.inference.parameters import parameter_table
+from lmmjax.lmm_fit_arguments import generator
 from lmmjax.refit import refit
 from lmmjax.simulate import draw_responses
 
 if TYPE_CHECKING:
     from lmmjax.lmm_fit import LmmFit
     from lmmjax.results import FitBatch
+
+KINDS = ("percentile", "basic", "normal")
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,27 @@ class Bootstrap:
         -------
         DataFrame
             One row per parameter, columns named by their percentages; standard deviations
-            are cut off at zero.
+            are cut off at zero.  NaN for a parameter that fewer than two replicates have.
+
+        Raises
+        ------
+        LmmError
+            Unknown kind or level, or fewer than two replicates.
         """
         from scipy.stats import norm
 
         from lmmjax.inference.intervals import bounds_table, check_level
 
         check_level(level)
+        if kind not in KINDS:
+            raise LmmError(f"kind is 'percentile', 'basic' or 'normal', not {kind!r}")
         tail = 0.5 * (1.0 - level)
+        if len(self.fits) < 2:
+            wanted = int(np.ceil(1.0 / tail - 1e-9)) - 1
+            raise LmmError(
+                f"no interval from {len(self.fits)} replicate; at level {level:g} the percentiles "
+                f"lie among the replicates from {wanted} on, and 1000 or more are better"
+            )
         estimate = parameter_table(self.fit.fits.take([self.fit.index])).iloc[0]
         rows = []
         for name, values in self.estimates.items():
@@ -77,12 +93,10 @@ class Bootstrap:
             if kind == "normal":
                 centre, half = 2 * here - seen.mean(), norm.ppf(1 - tail) * seen.std(ddof=1)
                 low, high = centre - half, centre + half
-            elif kind in ("percentile", "basic"):
+            else:
                 low, high = _quantile(seen, tail), _quantile(seen, 1.0 - tail)
                 if kind == "basic":
                     low, high = 2 * here - high, 2 * here - low
-            else:
-                raise LmmError(f"kind is 'percentile', 'basic' or 'normal', not {kind!r}")
             if str(name).startswith("sd_") or name == "sigma":
                 low = max(low, 0.0)
             rows.append((low, high))
@@ -94,6 +108,7 @@ def bootstrap(
     n: int = 1000,
     seed: int | np.random.Generator = 0,
     progress: bool | None = None,
+    use_u: bool = False,
 ) -> Bootstrap:
     """Draw ``n`` responses from a fit, with new random effects, and fit them all at once.
 
@@ -107,10 +122,17 @@ def bootstrap(
         Seed or NumPy generator: the same seed gives the same replicates.
     progress
         Progress bar on stderr; default: when stderr is a terminal.
+    use_u
+        Keep the random effects at their conditional modes instead of drawing new ones.
 
     Returns
     -------
     Bootstrap
+
+    Raises
+    ------
+    LmmError
+        ``n`` or the seed is not usable, or there is no fit to draw from.
 
     Examples
     --------
@@ -125,7 +147,8 @@ def bootstrap(
         raise LmmError(f"n={n!r}: give the number of replicates, 1 or more")
     if not fit.status.has_estimates:
         raise LmmError(f"{fit.response}: there is no fit to draw from ({fit.status.value})")
-    draws = draw_responses(fit, int(n), np.random.default_rng(seed))
+    kept = range(len(fit.model.design.terms)) if use_u else ()
+    draws = draw_responses(fit, int(n), generator(seed), kept)
     fits = refit(fit.fits.take([fit.index]), draws, progress=progress)
     return Bootstrap(fit, fits)
 

@@ -17,7 +17,7 @@ from lmmjax.inference.mixture import (
     cone_weights,
     has_closed_form,
 )
-from lmmjax.inference.nesting import Nesting, check_nested
+from lmmjax.inference.nesting import Nesting, check_nested, check_same_sigma, relationships_differ
 from lmmjax.modes import common_weights
 
 if TYPE_CHECKING:
@@ -69,11 +69,13 @@ class Comparison:
 
 def in_order(first: FitBatch, second: FitBatch) -> tuple[FitBatch, FitBatch]:
     """The model with fewer parameters first."""
-    counts = [f.model.design.rank + f.model.layout.n_theta for f in (first, second)]
+    designs = first.model.design, second.model.design
+    check_same_sigma(*designs)
+    counts = [f.model.design.rank + f.model.n_covariances for f in (first, second)]
     if counts[0] == counts[1]:
         raise NestingError(
-            f"{first.model.formula!r} and {second.model.formula!r} both have {counts[0] + 1} "
-            "parameters, so neither is a special case of the other"
+            f"{first.model.formula!r} and {second.model.formula!r} both have {counts[0]} "
+            f"parameters, so neither is a special case of the other{relationships_differ(*designs)}"
         )
     return (first, second) if counts[0] < counts[1] else (second, first)
 
@@ -104,12 +106,12 @@ def check_comparable(first: FitBatch, second: FitBatch) -> None:
         )
     if not _same(first.raw_values, second.raw_values):
         raise ShapeError("the fits are of different values; fit both models to the same table")
-    unequal = np.flatnonzero(first.n_obs != second.n_obs)
+    unequal = np.flatnonzero(first._n_obs != second._n_obs)
     if len(unequal):
         g = int(unequal[0])
         raise ShapeError(
-            f"response {first.responses[g]!r} has {first.n_obs[g]} observations in one fit and "
-            f"{second.n_obs[g]} in the other"
+            f"response {first.responses[g]!r} has {first._n_obs[g]} observations in one fit and "
+            f"{second._n_obs[g]} in the other"
         )
     one = np.ones((1, 1))
     pair = [one if fits.weights is None else fits.weights for fits in (first, second)]
@@ -160,7 +162,9 @@ def compare(
     nesting = check_nested(small.model.design, large.model.design)
     if small.reml != large.reml:
         raise NestingError(
-            "one model was fitted by REML and the other by ML; fit both in the same way"
+            f"one model was fitted by REML ({(small if small.reml else large).model.formula!r}) "
+            "and the other by ML, as lm fits are; fit both by ML (reml=False), or let anova do so "
+            "with refit=True"
         )
     unlike = small.reml and not nesting.same_fixed
     if unlike and not reml_ok:
@@ -250,7 +254,7 @@ def _warn_worse(count: int) -> None:
 
 
 def fixed_parts_differ(first: FitBatch, second: FitBatch) -> bool:
-    """Whether REML fits have to be refitted by ML to be compared."""
+    """Whether REML fits have to be refitted by ML to be compared; NestingError if not nested."""
     small, large = in_order(first, second)
     return not check_nested(small.model.design, large.model.design).same_fixed
 

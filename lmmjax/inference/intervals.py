@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,18 @@ from lmmjax.errors import LmmError
 from lmmjax.inference.parameters import components, parameter_names
 
 if TYPE_CHECKING:
+    from lmmjax.design import Design
     from lmmjax.lmm_fit import LmmFit
+
+#: Names of methods.
+METHODS = {"profile": "profile", "wald": "wald", "boot": "boot", "bootstrap": "boot"}
 
 
 def confint(
     fit: LmmFit,
     method: str = "profile",
     level: float = 0.95,
-    parameters: Sequence[str] | None = None,
+    parameters: str | Sequence[str] | None = None,
     n: int = 1000,
     seed: int | np.random.Generator = 0,
 ) -> pd.DataFrame:
@@ -31,13 +35,15 @@ def confint(
         A fit.
     method
         ``"profile"`` (likelihood profile, see :func:`lmmjax.inference.profile`), ``"wald"``
-        (coefficients only, the others are NaN, as in lme4), ``"boot"`` (percentiles of a
-        parametric bootstrap, see :func:`lmmjax.inference.bootstrap`).
+        (coefficients only, the others are NaN, as in lme4), ``"boot"`` or ``"bootstrap"``
+        (percentiles of a parametric bootstrap, see :func:`lmmjax.inference.bootstrap`); in
+        small letters or capitals.
     level
         Confidence level.
     parameters
         Names of parameters; default all.  ``"beta_"`` and ``"theta_"`` stand for the
-        coefficients and for all others, as in lme4.
+        coefficients and for all others, ``".sig01"`` for the first entry of theta and so on,
+        ``".sigma"`` for sigma, as in lme4.
     n, seed
         Bootstrap replicates and their seed.
 
@@ -60,29 +66,40 @@ def confint(
     [7.438, 13.497]
     """
     check_level(level)
-    names = parameter_names(fit.model.design)
-    wanted = _wanted(fit, names, parameters)
-    if method == "wald":
-        return _wald(fit, names, level).loc[wanted]
-    if method == "profile":
+    kind = METHODS.get(method.lower()) if isinstance(method, str) else None
+    if kind is None:
+        raise LmmError(f"method is 'profile', 'wald' or 'boot', not {method!r}")
+    wanted = named_parameters(fit.model.design, parameters)
+    if kind == "wald":
+        return _wald(fit, parameter_names(fit.model.design), level).loc[wanted]
+    if kind == "profile":
         return fit.profile(wanted).confint(level)
-    if method == "boot":
-        return fit.bootstrap(n, seed).confint(level).loc[wanted]
-    raise LmmError(f"method is 'profile', 'wald' or 'boot', not {method!r}")
+    return fit.bootstrap(n, seed).confint(level).loc[wanted]
 
 
-def _wanted(fit: LmmFit, names: list[str], parameters: Sequence[str] | None) -> list[str]:
-    if parameters is None:
+def named_parameters(design: Design, given: str | Sequence[str] | None) -> list[str]:
+    """The parameters that a user names, or all; see :func:`confint` for the abbreviations.
+
+    Raises
+    ------
+    LmmError
+        A parameter does not exist, or is not given by name.
+    """
+    names = parameter_names(design)
+    if given is None:
         return names
-    if isinstance(parameters, str):
-        parameters = [parameters]
-    count = len(components(fit.model.design)) + 1
-    groups = {"theta_": names[:count], "beta_": names[count:]}
-    out = [name for given in parameters for name in groups.get(given, [given])]
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, Iterable) or not all(isinstance(name, str) for name in given):
+        raise LmmError(f"parameters={given!r}: give names; there are {', '.join(names)}")
+    count = len(components(design)) + 1
+    short = {"theta_": names[:count], "beta_": names[count:], ".sigma": ["sigma"]}
+    short |= {f".sig{k + 1:02d}": [name] for k, name in enumerate(names[: count - 1])}
+    out = [name for one in given for name in short.get(one, [one])]
     unknown = [name for name in out if name not in names]
     if unknown:
         raise LmmError(f"no parameter {unknown[0]!r}; there are {', '.join(names)}")
-    return out
+    return list(dict.fromkeys(out))
 
 
 def _wald(fit: LmmFit, names: list[str], level: float) -> pd.DataFrame:

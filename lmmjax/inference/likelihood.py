@@ -113,7 +113,7 @@ class Likelihood:
             unit = model.theta_unit(z_scale)
             self._arguments = jax.device_put((stats, fixed, back, model.order.theta, unit))
         self._layout = model.layout
-        self.n = int(fits.n_obs[index])
+        self.n = int(fits._n_obs[index])
         self._last: tuple[bytes, tuple[Pieces, Pieces]] | None = None
 
     def pieces(self, theta: np.ndarray) -> tuple[Pieces, Pieces]:

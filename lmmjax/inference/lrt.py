@@ -14,11 +14,11 @@ from lmmjax.inference.comparison import (
     check_comparable,
     compare,
     fixed_parts_differ,
-    one_response,
     table,
 )
 from lmmjax.inference.mixture import chi2_sf
 from lmmjax.inference.multiplicity import benjamini_hochberg
+from lmmjax.inference.single_fits import batches_of_one
 from lmmjax.linear.results import LmFit
 from lmmjax.refit import refit as fit_again
 from lmmjax.results import FitBatch
@@ -27,35 +27,31 @@ if TYPE_CHECKING:
     from lmmjax.single import LmmFit
 
 
-_MIXED = (
-    "{} compares lm fits with each other; fit a formula without random effects by "
-    "lmer(..., reml=False) to compare it with a mixed model"
-)
-
-
 def anova(
     *fits: FitBatch | LmmFit | LmFit,
     refit: bool = True,
     allow_not_converged: bool = False,
-    type: str | int = "I",
+    type: str | int | None = None,
 ) -> pd.DataFrame:
     """Likelihood-ratio tests between nested mixed models, F tests for linear ones.
 
     Parameters
     ----------
-    *fits : two FitBatch, two or more LmmFit, or one or more LmFit
+    *fits : two FitBatch, two or more LmmFit and LmFit, or one LmFit
         One `LmFit` gives its analysis of variance, several the F tests between them; see
         :func:`lmmjax.linear.anova.anova_table` and :func:`lmmjax.linear.anova.compare`. Else
         fits of the same values at the same observations, in any order; the one with fewer
         parameters is the null model. Whether it is nested in the other is checked by the
-        spaces that the models span, not by names.
+        spaces that the models span, not by names. A linear model takes part by its maximum
+        likelihood, as the model without random effects.
     refit : bool
         REML fits whose fixed effects differ are refitted by ML, which a warning says (False: an
         error). For `LmmFit`, every REML fit is, as lme4's ``anova`` does; False keeps REML.
     allow_not_converged : bool
         Give p-values for fits that have not converged, too.
     type : str or int
-        Of the sums of squares in the analysis of variance of one `LmFit`: I, II or III.
+        Of the sums of squares in the analysis of variance of one `LmFit`: I (default), II or
+        III.
 
     Returns
     -------
@@ -73,7 +69,7 @@ def anova(
           model fits worse than the smaller beyond rounding; ``"not_estimable"`` where missing
           values make the models the same. The last two have no p-value.
 
-        Of `LmmFit`, one row per model, indexed by its formula, with the columns of R's table
+        Of single fits, one row per model, indexed by its formula, with the columns of R's table
         (``Chisq``, ``Df`` and ``Pr(>Chisq)`` against the row above), then ``p_value`` and
         ``null``.
 
@@ -83,6 +79,9 @@ def anova(
         Neither model is a special case of the other, or REML fits cannot be compared as they are.
     AlignmentError, ShapeError
         The fits are of different responses, observations, values or weights.
+    LmmError
+        A single mixed model (:func:`lmmjax.drop1` tests its terms), fits in a list, or `type`
+        for anything but one `LmFit`.
 
     Notes
     -----
@@ -108,41 +107,54 @@ def anova(
     >>> float(table["chisq"].iloc[0].round(3)), table["null"].iloc[0]
     (42.139, '0.5 chisq(1) + 0.5 chisq(2)')
     """
-    if any(isinstance(fit, LmFit) for fit in fits):
-        return _linear(fits, type)
-    if len(fits) < 2:
-        raise LmmError("anova compares at least two fits")
+    if type is not None and not (len(fits) == 1 and isinstance(fits[0], LmFit)):
+        raise LmmError(
+            f"type={type!r} is of the sums of squares of one lm fit; leave it out to compare fits"
+        )
+    if fits and all(isinstance(fit, LmFit) for fit in fits):
+        return _linear(fits, "I" if type is None else type)
+    _check_several(fits, "anova")
     batches = [fit for fit in fits if isinstance(fit, FitBatch)]
     if len(batches) == len(fits) == 2:
         return _batch_table(batches[0], batches[1], refit, allow_not_converged)
     if batches:
         raise LmmError("anova compares two FitBatch, or fits of one response: fits0[gene], ...")
-    singles = [_as_batch(fit) for fit in fits]
+    singles = batches_of_one(fits)
     for other in singles[1:]:
         check_comparable(singles[0], other)
-    if refit:
-        singles = _refit(singles)
     singles.sort(key=_parameters)
+    if refit and any(fit.reml for fit in singles):
+        # what is not nested is refused before anything is fitted again
+        differ = [fixed_parts_differ(*pair) for pair in itertools.pairwise(singles)]
+        singles = _refit(singles, any(differ))
     return _r_table(singles, allow_not_converged)
 
 
 def _linear(fits: tuple, type: str | int) -> pd.DataFrame:
     from lmmjax.linear.anova import anova_table, compare
 
-    if not all(isinstance(fit, LmFit) for fit in fits):
-        raise LmmError(_MIXED.format("anova"))
     return anova_table(fits[0], type) if len(fits) == 1 else compare(*fits)
 
 
-def lrtest(
-    m0: LmmFit | LmFit, m1: LmmFit | LmFit, *more: LmmFit | LmFit, reml_ok: bool = False
-) -> pd.DataFrame:
+def _check_several(fits: tuple, name: str) -> None:
+    if len(fits) > 1:
+        return
+    told = f"{name} compares at least two fits, given one by one: {name}(m0, m1)"
+    if fits and isinstance(fits[0], list | tuple):
+        told += f"; write {name}(*fits) for fits in a {fits[0].__class__.__name__}"
+    elif fits:
+        told += "; drop1(fit, test='Chisq') tests the fixed-effects terms of one fit"
+    raise LmmError(told)
+
+
+def lrtest(*fits: LmmFit | LmFit, reml_ok: bool = False) -> pd.DataFrame:
     """Likelihood-ratio tests of fits as they are, the table of R's ``lmtest::lrtest``.
 
     Parameters
     ----------
-    m0, m1, *more : LmmFit, or LmFit
-        In any order; each is tested against the next smaller one.
+    *fits : two or more LmmFit or LmFit
+        In any order; each is tested against the next smaller one. A linear model has an
+        ordinary log-likelihood, so the mixed models beside it have to be fits by ML.
     reml_ok : bool
         Compare REML fits even if their fixed effects differ, as ``lmtest`` does unasked: a
         warning says why the result is no test, ``Chisq`` is the absolute difference, and
@@ -158,6 +170,8 @@ def lrtest(
     ------
     NestingError, AlignmentError, ShapeError
         As :func:`anova` with ``refit=False``.
+    LmmError
+        Fewer than two fits, or something else.
 
     Examples
     --------
@@ -168,13 +182,11 @@ def lrtest(
     >>> float(lmmjax.lrtest(small, large)["Chisq"].iloc[1].round(3))
     42.837
     """
-    fits = [m0, m1, *more]
+    _check_several(fits, "lrtest")
     linear = [fit for fit in fits if isinstance(fit, LmFit)]
-    if linear:
-        if len(linear) < len(fits):
-            raise LmmError(_MIXED.format("lrtest"))
+    if len(linear) == len(fits):
         return _linear_lrtest(linear)
-    batches = sorted((_as_batch(fit) for fit in fits), key=_parameters)
+    batches = sorted(batches_of_one(fits), key=_parameters)
     results = [compare(*pair, reml_ok=reml_ok) for pair in itertools.pairwise(batches)]
     rows = _rows(results)
     return pd.DataFrame(
@@ -220,35 +232,28 @@ def _batch_table(
     check_comparable(first, second)
     pair = [first, second]
     if refit and (first.reml or second.reml):
-        if first.reml != second.reml or fixed_parts_differ(first, second):
-            pair = _refit(pair)
+        differ = fixed_parts_differ(first, second)
+        if differ or first.reml != second.reml:
+            pair = _refit(pair, differ)
     result = compare(pair[0], pair[1], allow_not_converged)
     return table(result, benjamini_hochberg(result.p_value))
 
 
-def _refit(fits: list[FitBatch]) -> list[FitBatch]:
-    formulas = [repr(f.model.formula) for f in fits if f.reml]
-    if not formulas:
-        return fits
-    warn(
-        f"refitted by ML, because log-likelihoods of REML fits depend on the fixed effects: "
-        f"{' and '.join(formulas)}; refit=False keeps REML",
-        RefitWarning,
-    )
+def _refit(fits: list[FitBatch], differ: bool) -> list[FitBatch]:
+    """Every REML fit by ML; ``differ``: the fixed effects are not the same in all."""
+    formulas = " and ".join(repr(f.model.formula) for f in fits if f.reml)
+    if differ:
+        reason = "because log-likelihoods of REML fits depend on the fixed effects"
+    elif not all(f.reml for f in fits):
+        reason = "because the fits beside them are by ML"
+    else:
+        reason = "as lme4's anova does"
+    kept = "" if differ or not all(f.reml for f in fits) else "; refit=False keeps REML"
+    warn(f"refitted by ML, {reason}: {formulas}{kept}", RefitWarning)
     return [fit_again(f, reml=False) if f.reml else f for f in fits]
 
 
 # ---- one response -------------------------------------------------------------------------
-
-
-def _as_batch(fit: Any) -> FitBatch:
-    batch = getattr(fit, "fits", None)
-    if not isinstance(batch, FitBatch):
-        raise LmmError(
-            f"likelihood-ratio tests compare fits of lmer, or fits[response] of a batch, not "
-            f"{type(fit).__name__}"
-        )
-    return one_response(batch, int(fit.index))
 
 
 def _parameters(fits: FitBatch) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from lmmjax.design import Design, RandomTerm
 from lmmjax.errors import NestingError
@@ -114,16 +115,15 @@ def check_nested(smaller: Design, larger: Design) -> Nesting:
     >>> nesting.same_fixed, nesting.new_parameters, nesting.cone
     (True, 2, (1,))
     """
-    if smaller.sigma != larger.sigma:
-        raise NestingError(
-            f"one model has sigma={smaller.sigma}, the other sigma={larger.sigma}; models that "
-            "are compared share what is known of the residual variance"
-        )
+    check_same_sigma(smaller, larger)
     _check_fixed(smaller, larger)
     same_fixed = smaller.rank == larger.rank
     bases = [_basis(term)[0] for term in larger.terms]
     small = [_basis(term) for term in smaller.terms]
-    maps = _embed(smaller.terms, [basis for basis, _ in small], larger.terms, bases)
+    try:
+        maps = _embed(smaller.terms, [basis for basis, _ in small], larger.terms, bases)
+    except NestingError as error:
+        raise NestingError(f"{error}{relationships_differ(smaller, larger)}") from None
     blocks, embedding = [], []
     for term, z, covariances in zip(larger.terms, bases, maps, strict=True):
         turn, new = _split(smaller.terms, covariances)
@@ -138,6 +138,41 @@ def check_nested(smaller: Design, larger: Design) -> Nesting:
         embedding=tuple(embedding),
         triangles=tuple(r for _, r in small),
     )
+
+
+def check_same_sigma(first: Design, second: Design) -> None:
+    """Refuse, as NestingError, models that do not share what is known of sigma."""
+    if first.sigma == second.sigma:
+        return
+    known = sorted(d.sigma for d in (first, second) if d.sigma is not None)
+    told = [*(f"has sigma={sigma:g}" for sigma in known), "estimates sigma"]
+    raise NestingError(
+        f"one model {told[0]} and the other {told[1]}; models that are compared share what is "
+        "known of the residual variance"
+    )
+
+
+def relationships_differ(first: Design, second: Design) -> str:
+    """What to add to a message about models whose grouping factors have unlike `relmat`."""
+    known = first.relationships, second.relationships
+    shared = {term.group for term in first.terms} & {term.group for term in second.terms}
+    unlike = [
+        group
+        for group in sorted(shared)
+        if not _same_relationship(known[0].get(group), known[1].get(group))
+    ]
+    if not unlike:
+        return ""
+    return (
+        f"; the covariance of the levels of {', '.join(map(repr, unlike))} (relmat) is not the "
+        "same in both: give both models the same relmat, or compare them by AIC"
+    )
+
+
+def _same_relationship(first: pd.DataFrame | None, second: pd.DataFrame | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return first.index.equals(second.index) and np.allclose(first, second, rtol=1e-8, atol=1e-12)
 
 
 def _check_fixed(smaller: Design, larger: Design) -> None:

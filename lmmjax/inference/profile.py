@@ -71,7 +71,9 @@ class Profile:
         return plot_zeta(self.curves, absolute=absolute)
 
 
-def profile(fit: LmmFit, parameters: Sequence[str] | None = None, reach: float = 0.99) -> Profile:
+def profile(
+    fit: LmmFit, parameters: str | Sequence[str] | None = None, reach: float = 0.99
+) -> Profile:
     """Profile the likelihood of one fit.
 
     Each parameter (standard deviations, correlations, sigma, coefficients) is held at values
@@ -83,7 +85,8 @@ def profile(fit: LmmFit, parameters: Sequence[str] | None = None, reach: float =
     fit
         A converged fit.
     parameters
-        Names of those to profile; default all.
+        Names of those to profile, abbreviated as in :func:`~lmmjax.inference.confint`;
+        default all.
     reach
         The curves extend to where the simultaneous confidence level of all parameters is
         this, as lme4's ``alphamax = 1 - reach``.
@@ -99,6 +102,8 @@ def profile(fit: LmmFit, parameters: Sequence[str] | None = None, reach: float =
     """
     from scipy.stats import chi2
 
+    from lmmjax.inference.intervals import named_parameters
+
     if not 0.5 <= reach < 1.0:
         raise LmmError(f"reach={reach!r}: give a confidence level from 0.5 to below 1")
     if not fit.status.has_estimates:
@@ -109,10 +114,7 @@ def profile(fit: LmmFit, parameters: Sequence[str] | None = None, reach: float =
             "intervals of one with sigma given"
         )
     names = parameter_names(fit.model.design)
-    wanted = list(names if parameters is None else parameters)
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise LmmError(f"no parameter {unknown[0]!r}; there are {', '.join(names)}")
+    wanted = named_parameters(fit.model.design, parameters)
     fit = fit.refit(reml=False) if fit.reml else fit
     surface = _Surface(fit)
     cutoff = float(np.sqrt(chi2.ppf(reach, len(names))))

@@ -14,7 +14,7 @@ from lmmjax.errors import LmmError
 if TYPE_CHECKING:
     from lmmjax.linear.results import LmFit
 
-_TYPES = ("response", "pearson", "standardized", "studentized")
+_TYPES = ("response", "pearson", "deviance", "scaled", "standardized", "studentized")
 
 
 def leverages(fit: LmFit) -> np.ndarray:
@@ -30,8 +30,10 @@ def residuals(fit: LmFit, kind: str) -> np.ndarray:
     if kind == "response":
         return fit.solution.residuals.copy()
     pearson = _pearson(fit)
-    if kind == "pearson":
+    if kind in ("pearson", "deviance"):
         return pearson
+    if kind == "scaled":
+        return pearson / fit.sigma
     rest = _rest(fit)
     if kind == "standardized":
         return pearson / (fit.sigma * np.sqrt(rest))

@@ -13,8 +13,10 @@ from lmmjax.design import build_design
 from lmmjax.design_rows import as_table
 from lmmjax.errors import FormulaError, ResponseError
 from lmmjax.formula import parse_formula
+from lmmjax.linear.formula_update import all_columns
 from lmmjax.linear.least_squares import least_squares
 from lmmjax.linear.results import LmFit
+from lmmjax.offset_column import with_offset
 from lmmjax.row_weights import row_weights
 from lmmjax.status import Status
 
@@ -32,13 +34,15 @@ def lm(
     na: str = "drop",
     contrasts: Mapping[str, Any] | None = None,
     rank_deficient: str = "drop",
+    offset: Any = None,
 ) -> LmFit:
     """Fit a linear model by (weighted) least squares, as R's ``lm``.
 
     Parameters
     ----------
     formula
-        With a response and without random effects: ``"mpg ~ wt * hp + offset(o)"``.
+        With a response and without random effects: ``"mpg ~ wt * hp + offset(o)"``; ``.``
+        stands for all columns of the data but the response's, ``"mpg ~ . - gear"``.
     data
         One row per observation.
     weights
@@ -51,6 +55,10 @@ def lm(
     rank_deficient
         ``"drop"`` linearly dependent columns (said in a warning; their coefficients are NaN),
         or ``"error"``.
+    offset
+        Known part of the linear predictor, an array or Series with one value per row, or the
+        name of a column; added to an ``offset()`` of the formula, as for :func:`lmmjax.lmer`.
+        New data for predictions have to hold its column: ``"(offset)"`` if given by values.
 
     Returns
     -------
@@ -60,6 +68,8 @@ def lm(
     ------
     FormulaError
         The formula is none, or has random effects, which :func:`lmmjax.lmer` fits.
+    AlignmentError, ShapeError, DTypeError
+        The values of the offset do not fit the table, or are not numbers.
     ResponseError, NonFiniteError
         The response is constant, infinite, reproduced exactly, ...
     LmmError
@@ -73,12 +83,14 @@ def lm(
     >>> fit.fixef.round(4).tolist(), round(fit.sigma, 4)
     ([251.4051, 10.4673], 47.7147)
     """
+    original = as_table(data)
+    formula = all_columns(formula, [str(name) for name in original.columns])
+    formula, original = with_offset(formula, original, offset)
     parsed = parse_formula(formula)
     if parsed.bars:
         raise FormulaError(
             f"lm fits no random effects, and the formula has {parsed.bars[0].text}; use lmer"
         )
-    original = as_table(data)
     values = row_weights(weights, original)
     table = original
     if values is not None and not values.all():

@@ -10,11 +10,11 @@ import pandas as pd
 from scipy import stats
 
 from lmmjax.design_rows import as_table
-from lmmjax.errors import LmmError, LmmWarning, RankWarning, warn
-from lmmjax.linear.results import check_level
+from lmmjax.errors import LmmError, RankWarning, warn
+from lmmjax.linear.intervals import check_level
 from lmmjax.linear.terms import full_matrix
 from lmmjax.newdata import new_design
-from lmmjax.row_weights import row_weights
+from lmmjax.row_weights import prediction_weights
 
 if TYPE_CHECKING:
     from lmmjax.linear.results import LmFit
@@ -52,9 +52,10 @@ def predict(
     Returns
     -------
     Series, or DataFrame
-        Values, (m,); with an interval or standard errors a table with the columns ``fit``,
-        ``lwr``, ``upr`` and ``se_fit`` that were asked for. NaN where a covariate is missing, or
-        where a coefficient that was dropped as linearly dependent matters (a warning says so).
+        Values, (m,); with an interval or standard errors a table with those of the columns
+        ``fit``, ``se_fit``, ``lower`` and ``upper`` that were asked for. NaN where a covariate is
+        missing, or where a coefficient that was dropped as linearly dependent matters (a warning
+        says so).
 
     Raises
     ------
@@ -92,33 +93,17 @@ def predict(
         return pd.Series(values, index=observations, name=fit.response)
     variance = np.einsum("ij,jk,ik->i", X, fit.solution.unit_vcov, X) * fit.sigma**2
     out = {"fit": values}
+    if se_fit:
+        out["se_fit"] = np.sqrt(variance)
     if interval is not None:
         spread = variance
         if interval == "prediction":
-            new_weights = _prediction_weights(fit, weights, table, newdata is None)
+            new_weights = prediction_weights(fit, weights, table, newdata is None)
             with np.errstate(divide="ignore"):
                 spread = variance + fit.sigma**2 / new_weights
         half = float(stats.t.isf((1.0 - level) / 2.0, fit.df_resid)) * np.sqrt(spread)
-        out |= {"lwr": values - half, "upr": values + half}
-    if se_fit:
-        out["se_fit"] = np.sqrt(variance)
+        out |= {"lower": values - half, "upper": values + half}
     return pd.DataFrame(out, index=observations)
-
-
-def _prediction_weights(
-    fit: LmFit, weights: Any, table: pd.DataFrame, own: bool
-) -> np.ndarray | float:
-    if weights is not None:
-        values = row_weights(weights, table)
-        return 1.0 if values is None else values
-    if fit.weights is None:
-        return 1.0
-    if own:
-        told = "the weights of the fit are taken for new observations like those used"
-    else:
-        told = "the fit has weights; new observations are taken to have weight 1"
-    warn(f"{told}; weights= says otherwise", LmmWarning)
-    return fit.weights if own else 1.0
 
 
 def _blank_not_estimable(fit: LmFit, table: pd.DataFrame, values: np.ndarray) -> None:

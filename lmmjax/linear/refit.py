@@ -16,6 +16,7 @@ from lmmjax.fit import check_single
 from lmmjax.formula import parse_formula
 from lmmjax.formula_functions import columns_read
 from lmmjax.lmm_fit import LmmFit
+from lmmjax.lmm_fit_arguments import start_theta
 from lmmjax.model import Model
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def refit_stored(
     rank_deficient: str = "drop",
     quiet: bool = False,
     known: Mapping[str, Any] | None = None,
+    start: Any = None,
 ) -> LmmFit:
     """Fit the stored values of a response with another right-hand side.
 
@@ -87,6 +89,8 @@ def refit_stored(
         Leave out warnings about the design, given when the fit was made.
     known : mapping, optional
         ``sigma`` and ``relmat``; default: what the fit takes as known.
+    start
+        theta (k,) to start from, as :func:`lmmjax.lmer`.
 
     Returns
     -------
@@ -124,9 +128,11 @@ def refit_stored(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)  # of a batch of one: said by the status
         fits = Model(design, design.observations).fit(
-            response, reml=reml, weights=weights, progress=False
+            response, reml=reml, weights=weights, progress=False, start=start_theta(start)
         )
-    result = LmmFit(fits, 0)
+    old = stored_weights(fit)
+    own = old is not None and weights is not None and np.array_equal(weights, old)
+    result = LmmFit(fits, 0, fit.weights_label if own else getattr(weights, "name", None))
     check_single(result.status, str(result.response))
     if not result.converged:
         told = f"{result.response}, {formula!r}: {result.status.meaning}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from scipy import stats
 from lmmjax.design import Design
 from lmmjax.errors import LmmError
 from lmmjax.linear.least_squares import LeastSquares
+from lmmjax.lmm_fit_arguments import generator
 
 
 class FStatistic(NamedTuple):
@@ -25,9 +26,11 @@ class FStatistic(NamedTuple):
     p: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LmFit:
     """A fitted linear model: n observations, p coefficients; :func:`lmmjax.linear.lm` makes it.
+
+    Two fits are equal if they are the same object.
 
     Attributes
     ----------
@@ -63,6 +66,11 @@ class LmFit:
         return self.design.n
 
     @property
+    def nobs(self) -> int:
+        """The same as :attr:`n_obs`."""
+        return self.n_obs
+
+    @property
     def rank(self) -> int:
         """Number p of estimated coefficients."""
         return self.design.rank
@@ -84,7 +92,8 @@ class LmFit:
 
     @property
     def coef(self) -> pd.Series:
-        """The same as :attr:`fixef`."""
+        """The same as :attr:`fixef`: a property here, as there are no groups; a mixed model's
+        ``coef()`` gives the coefficients by group."""
         return self.fixef
 
     @property
@@ -108,6 +117,11 @@ class LmFit:
         return self.solution.rss
 
     @property
+    def deviance(self) -> float:
+        """The same as :attr:`rss`, as R's ``deviance``."""
+        return self.rss
+
+    @property
     def sigma(self) -> float:
         """Residual standard deviation, sqrt(rss / (n - p))."""
         return float(np.sqrt(self.rss / self.df_resid))
@@ -121,8 +135,21 @@ class LmFit:
         table = {"Estimate": estimate, "Std. Error": error, "t value": t, "Pr(>|t|)": p}
         return pd.DataFrame(table, index=estimate.index)
 
-    def confint(self, level: float = 0.95) -> pd.DataFrame:
+    def confint(
+        self,
+        level: float = 0.95,
+        parameters: str | Sequence[str] | None = None,
+        method: str | None = None,
+    ) -> pd.DataFrame:
         """Confidence intervals of the coefficients, by Student's t.
+
+        Parameters
+        ----------
+        level : float
+        parameters : str or sequence of str, optional
+            Names of coefficients; default: all.
+        method : str, optional
+            None or ``"t"``: the intervals are exact, and there are no others.
 
         Returns
         -------
@@ -132,7 +159,7 @@ class LmFit:
         Raises
         ------
         LmmError
-            The level is not between 0 and 1.
+            The level is not between 0 and 1; an unknown coefficient; or another method.
 
         Examples
         --------
@@ -142,11 +169,9 @@ class LmFit:
         >>> fit.confint().loc["Days"].round(3).tolist()
         [8.024, 12.911]
         """
-        tail = (1.0 - check_level(level)) / 2.0
-        width = float(stats.t.isf(tail, self.df_resid)) * self.std_errors
-        names = [f"{100 * side:.3g} %" for side in (tail, 1.0 - tail)]
-        sides = (self.fixef - width, self.fixef + width)
-        return pd.DataFrame(dict(zip(names, sides, strict=True)))
+        from lmmjax.linear.intervals import confint
+
+        return confint(self, level, parameters, method)
 
     @cached_property
     def _explained(self) -> tuple[float, int]:
@@ -214,10 +239,11 @@ class LmFit:
         Parameters
         ----------
         type
-            ``"response"``: response minus fitted value; ``"pearson"``: times the root of the
-            weight; ``"standardized"``: Pearson residuals over sigma sqrt(1 - h), R's
-            ``rstandard``; ``"studentized"``: the same with the sigma of the fit without that
-            observation, R's ``rstudent``. The last two are NaN where the leverage h is 1.
+            ``"response"``: response minus fitted value; ``"pearson"`` and ``"deviance"``: times
+            the root of the weight; ``"scaled"``: that over sigma; ``"standardized"``: that over
+            sqrt(1 - h), R's ``rstandard``; ``"studentized"``: the same with the sigma of the fit
+            without that observation, R's ``rstudent``. The last two are NaN where the leverage h
+            is 1.
 
         Raises
         ------
@@ -261,6 +287,41 @@ class LmFit:
 
         return predict(self, newdata, interval, level, se_fit, weights)
 
+    def simulate(self, n: int = 1, seed: int | np.random.Generator | None = 0) -> pd.DataFrame:
+        """Responses drawn from the fitted model, normal about the fitted values.
+
+        Parameters
+        ----------
+        n
+            Number of responses.
+        seed
+            Seed, or a NumPy generator; None: other random numbers each time.
+
+        Returns
+        -------
+        DataFrame
+            Observations used x ``sim_1 ... sim_n``; variance sigma^2 / weight.
+
+        Raises
+        ------
+        LmmError
+            `n` is not a positive integer, or `seed` none.
+
+        Examples
+        --------
+        >>> import lmmjax
+        >>> fit = lmmjax.lm("Reaction ~ Days", lmmjax.datasets.load_sleepstudy())
+        >>> fit.simulate(3, seed=1).shape
+        (180, 3)
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise LmmError(f"n={n!r}: the number of responses to simulate is a positive integer")
+        spread = self.sigma / np.sqrt(np.ones(self.n_obs) if self.weights is None else self.weights)
+        noise = generator(seed).normal(size=(self.n_obs, n))
+        values = self.fitted().to_numpy()[:, None] + spread[:, None] * noise
+        names = [f"sim_{k + 1}" for k in range(n)]
+        return pd.DataFrame(values, index=self.design.observations, columns=names)
+
     def summary(self) -> str:
         """The model as text, in the layout of R's ``summary(lm)``."""
         from lmmjax.linear.summary import summary
@@ -280,16 +341,3 @@ class LmFit:
         from lmmjax.linear.summary import html
 
         return html(self)
-
-
-def check_level(level: float) -> float:
-    """A confidence level as a float.
-
-    Raises
-    ------
-    LmmError
-        It is not a number between 0 and 1.
-    """
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0.0 < level < 1.0:
-        raise LmmError(f"level={level!r}: a confidence level is between 0 and 1, such as 0.95")
-    return float(level)

@@ -1,19 +1,18 @@
-"""Fits with one thing changed: :func:`update_formula` and :func:`update`."""
+"""Fits with one thing changed: :func:`update`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, overload
 
 import pandas as pd
 
+from lmmjax.design_rows import as_table
 from lmmjax.errors import DroppedRowsWarning, FormulaError, LmmError, warn
 from lmmjax.formula import ParsedFormula, parse_formula
-from lmmjax.formula_nodes import Call, Name, Node, Operation, Paren, deparse, strip_parens
-from lmmjax.formula_syntax import read
-from lmmjax.formula_terms import expand, signed_parts
+from lmmjax.formula_nodes import Name, quote
 from lmmjax.linear.fit import lm
+from lmmjax.linear.formula_update import update_formula
 from lmmjax.linear.refit import (
     check_stored,
     known_of,
@@ -26,144 +25,10 @@ from lmmjax.linear.results import LmFit
 from lmmjax.lmm_fit import LmmFit
 from lmmjax.single import lmer
 
+__all__ = ["update", "update_formula"]
+
 _LM_OPTIONS = ("weights", "na", "contrasts", "rank_deficient")
-_LMER_OPTIONS = ("reml", "sigma", "relmat", *_LM_OPTIONS)
-
-
-def update_formula(old: str, new: str) -> str:
-    """A formula changed by another one, in which ``.`` stands for what was there.
-
-    Parameters
-    ----------
-    old : str
-        A formula of ``lm`` or ``lmer``.
-    new : str
-        Left of ``~``, ``.`` is the old response (a missing left-hand side keeps it); right of it,
-        ``.`` is the old right-hand side. Terms are added by ``+`` and removed by ``-``, random
-        effects and offsets too; random effects are compared by what they mean, so that
-        ``- (Days | g)`` removes ``(1 + Days | g)``, and ``- (1 | g)`` takes the intercept out of
-        ``(Days || g)``.
-
-    Returns
-    -------
-    str
-        The terms written out in R's order, as R's ``update.formula`` gives them; random effects
-        follow the fixed ones.
-
-    Raises
-    ------
-    FormulaError
-        Not a formula; ``.`` for a response that the old formula lacks; or a random-effects term
-        to be removed is not there. (As in R, removing a fixed term that is not there does nothing.)
-
-    Examples
-    --------
-    >>> update_formula("Reaction ~ Days + (Days | Subject)", "log(.) ~ . - Days")
-    'log(Reaction) ~ 1 + (Days | Subject)'
-    >>> update_formula("y ~ x", "~ . * z + (1 | g)")
-    'y ~ x + z + x:z + (1 | g)'
-    """
-    old_response, old_right = read(old)
-    new_response, new_right = read(new)
-    response = old_response
-    if new_response is not None:
-        response = _substitute(new_response, old_response, new)
-    right = _substitute(new_right, old_right, new)
-    text = _written(right)
-    if response is not None:
-        text = f"{deparse(strip_parens(response))} {text}"
-    parse_formula(text)
-    return text
-
-
-def _substitute(node: Node, old: Node | None, text: str) -> Node:
-    """The tree with ``.`` replaced; a compound replacement is put in parentheses."""
-    match node:
-        case Name(name=".", quoted=False):
-            if old is None:
-                raise FormulaError(f"{text!r} has '.' for a response, and there was none")
-            return Paren(node.position, old) if isinstance(old, Operation) else old
-        case Paren(position=position, inner=inner):
-            return Paren(position, _substitute(inner, old, text))
-        case Call(position=position, function=function, args=args, keywords=keywords):
-            swapped = [strip_operation(_substitute(a, old, text)) for a in args]
-            named = tuple((key, _substitute(value, old, text)) for key, value in keywords)
-            return Call(position, function, tuple(swapped), named)
-        case Operation(position=position, symbol=symbol, left=left, right=right):
-            left = None if left is None else _substitute(left, old, text)
-            return Operation(position, symbol, left, _substitute(right, old, text))
-    return node
-
-
-def strip_operation(node: Node) -> Node:
-    """An argument needs no parentheses of its own."""
-    return node.inner if isinstance(node, Paren) else node
-
-
-@dataclass
-class _Random:
-    """Random-effects terms as written, with the pieces they stand for."""
-
-    terms: list[tuple[str, dict[tuple[frozenset[str], frozenset[str]], str]]]
-
-    @staticmethod
-    def _pieces(part: Node) -> dict[tuple[frozenset[str], frozenset[str]], str]:
-        bars = parse_formula(f"~ 1 + {deparse(part)}").bars
-        return {
-            (frozenset(t.label for t in bar.terms), frozenset(bar.group)): bar.text for bar in bars
-        }
-
-    def add(self, part: Node) -> None:
-        pieces = self._pieces(part)
-        there = {key for _, kept in self.terms for key in kept}
-        if not set(pieces) <= there:
-            self.terms.append((deparse(part), pieces))
-
-    def remove(self, part: Node) -> None:
-        gone = self._pieces(part)
-        there = {key for _, kept in self.terms for key in kept}
-        if not set(gone) <= there:
-            have = ", ".join(text for text, _ in self.terms) or "none"
-            raise FormulaError(
-                f"there is no random-effects term {deparse(part)} to remove; the formula has {have}"
-            )
-        result = []
-        for text, pieces in self.terms:
-            left = {key: piece for key, piece in pieces.items() if key not in gone}
-            if len(left) == len(pieces):
-                result.append((text, pieces))
-            else:
-                result += [(piece, {key: piece}) for key, piece in left.items()]
-        self.terms = result
-
-
-def _written(right: Node) -> str:
-    """``~`` and the terms of a right-hand side, expanded."""
-    fixed: Node | None = None
-    random, offsets = _Random([]), {}
-    for sign, part in signed_parts(right):
-        node = strip_parens(part)
-        if isinstance(node, Operation) and node.symbol in ("|", "||"):
-            (random.add if sign == "+" else random.remove)(part)
-        elif isinstance(node, Call) and node.function == "offset":
-            text = deparse(node)
-            if sign == "+":
-                offsets[text] = None
-            else:
-                offsets.pop(text, None)
-        elif fixed is None and sign == "+":
-            fixed = part
-        else:
-            fixed = Operation(part.position, sign, fixed, part)
-    terms = expand(fixed)
-    labels = [term.label for term in terms if term.variables]
-    intercept = any(not term.variables for term in terms)
-    if not labels:
-        labels = ["1" if intercept else "0"]
-    elif not intercept:
-        offsets["- 1"] = None
-    parts = [*labels, *(text for text, _ in random.terms), *offsets]
-    return "~ " + " + ".join(parts).replace("+ - 1", "- 1")
+_LMER_OPTIONS = ("reml", "start", "sigma", "relmat", *_LM_OPTIONS)
 
 
 @overload
@@ -182,13 +47,17 @@ def update(
     ----------
     fit : LmFit or LmmFit
     formula : str, optional
-        A change, see :func:`update_formula`: ``"~ . - Days"``, ``"log(.) ~ ."``.
+        A change, see :func:`update_formula`: ``"~ . - Days"``, ``"log(.) ~ ."``. The response
+        of ``fits[gene]`` is the column named like the gene.
     data : DataFrame or mapping, optional
-        Default: the table of an `LmFit`, as it was given; of an `LmmFit` the observations it
-        uses, with the columns that its formula reads.
+        Default: the table of an `LmFit`, as it was given; of an `LmmFit` only the observations
+        it uses, with the columns that its formula reads: a formula that adds another column
+        needs ``data`` again. With ``fits[gene]`` the table need not hold the gene: its values
+        are added by label.
     **changes
         Other arguments of ``lm`` or ``lmer``: ``weights``, ``na``, ``contrasts``,
-        ``rank_deficient``, and ``reml`` of a mixed model. The others stay as they were.
+        ``rank_deficient``, and ``reml``, ``start``, ``sigma`` and ``relmat`` of a mixed model.
+        The others stay as they were, but for ``start``, which is not kept.
 
     Returns
     -------
@@ -223,10 +92,19 @@ def update(
     unknown = [name for name in changes if name not in known]
     if unknown:
         raise LmmError(f"update does not take {', '.join(unknown)}; it takes {', '.join(known)}")
-    text = fit.formula if formula is None else update_formula(fit.formula, formula)
+    old = fit.formula if isinstance(fit, LmFit) else _with_response(fit)
+    text = old if formula is None else update_formula(old, formula)
     if isinstance(fit, LmFit):
         return _update_linear(fit, text, data, changes)
-    return _update_mixed(fit, text, data, changes)
+    return _update_mixed(fit, old, text, data, changes)
+
+
+def _with_response(fit: LmmFit) -> str:
+    """The formula with what was fitted on its left: a batch's names none, or another."""
+    design = fit.model.design
+    if design.parsed.response == str(fit.response):
+        return fit.formula
+    return f"{quote(str(fit.response))} ~{fit.formula.partition('~')[2]}"
 
 
 def _update_linear(fit: LmFit, text: str, data: Any, changes: dict[str, Any]) -> LmFit:
@@ -241,17 +119,19 @@ def _update_linear(fit: LmFit, text: str, data: Any, changes: dict[str, Any]) ->
     return lm(text, data, **options)
 
 
-def _update_mixed(fit: LmmFit, text: str, data: Any, changes: dict[str, Any]) -> LmmFit:
+def _update_mixed(
+    fit: LmmFit, before: str, text: str, data: Any, changes: dict[str, Any]
+) -> LmmFit:
     design = fit.model.design
-    parsed = parse_formula(text)
+    old, parsed = parse_formula(before), parse_formula(text)
     options: dict[str, Any] = {"reml": fit.reml, **known_of(fit, text), **changes}
     if "contrasts" not in changes:
         options["contrasts"] = _still_read(design.spec.encoder.contrasts, parsed)
     if data is not None:
         if fit.fits.weights is not None and "weights" not in changes:
             raise _weights_needed()
-        return lmer(text, data, **options)
-    table, old = stored_table(fit), design.parsed
+        return lmer(text, _with_gene(fit, old, as_table(data)), **options)
+    table = stored_table(fit)
     weights = changes.get("weights", stored_weights(fit))
     if isinstance(weights, str):
         if weights not in table.columns:
@@ -268,6 +148,17 @@ def _update_mixed(fit: LmmFit, text: str, data: Any, changes: dict[str, Any]) ->
         table = table.assign(**{old.response_node.name: stored_response(fit)})
     check_stored(text, table, response=True)
     return lmer(text, table, **options)
+
+
+def _with_gene(fit: LmmFit, old: ParsedFormula, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the response of a batch's fit, where it has that fit's observations."""
+    name = str(fit.response)
+    if old.text == fit.formula or name in table.columns:
+        return table
+    values = stored_response(fit)
+    if not values.index.isin(table.index).all():
+        return table
+    return table.assign(**{name: values.reindex(table.index)})
 
 
 def _still_read(contrasts: Mapping[str, Any] | None, parsed: ParsedFormula) -> dict[str, Any]:

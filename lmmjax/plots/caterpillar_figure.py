@@ -62,7 +62,8 @@ def plot_caterpillar(
     FormulaError
         No such grouping factor or effect.
     LmmError
-        `level` does not lie between 0 and 1, or `max_levels` is less than 2.
+        `level` does not lie between 0 and 1, `max_levels` is less than 2, or something else
+        than a fit of one response.
     ResponseError
         The fit has no estimates.
     ImportError
@@ -82,7 +83,7 @@ def plot_caterpillar(
         raise LmmError(f"level has to lie between 0 and 1, not {level}; 0.95 is 95%")
     if max_levels < 2:
         raise LmmError(f"max_levels has to be 2 or more, not {max_levels}")
-    check_estimates(fit)
+    check_estimates(fit, "plot_caterpillar")
     group = chosen_group(fit, group)
     effects = effect_names(fit, group)
     if order_by is not None and order_by not in effects:

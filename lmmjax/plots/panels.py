@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from lmmjax.design_rows import listed
-from lmmjax.errors import FormulaError, ResponseError
+from lmmjax.errors import FormulaError, LmmError, ResponseError
+from lmmjax.linear.results import LmFit
 from lmmjax.lmm_fit import LmmFit
 from lmmjax.modes import effects_by_group
 from lmmjax.plots.axes import INK, new_axes, plain
+from lmmjax.results import FitBatch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +50,22 @@ def panel_grid(
     return figure, list(grid[:count])
 
 
-def check_estimates(fit: LmmFit) -> None:
-    """Refuse, as ResponseError, a fit that has no numbers to draw."""
+def check_estimates(fit: Any, figure: str, by: str = "lmer") -> None:
+    """Refuse what is no fit of ``lmer``, as LmmError, or has no numbers to draw, as ResponseError.
+
+    ``figure`` is the name of the function that draws, ``by`` what makes the fits that it takes.
+    """
+    if isinstance(fit, FitBatch):
+        raise LmmError(f"{figure} draws one response; choose one of the batch: fits[response]")
+    if isinstance(fit, LmFit):
+        raise LmmError(
+            f"{figure} draws random effects, and a fit by lm has none; plot_residuals and plot_qq "
+            "draw its residuals"
+        )
+    if not isinstance(fit, LmmFit):
+        raise LmmError(
+            f"{figure} needs a fit by {by}, or fits[response] of a batch, not {type(fit).__name__}"
+        )
     if not fit.status.has_estimates:
         raise ResponseError(f"{fit.response} has no estimates to draw: {fit.status.meaning}")
 

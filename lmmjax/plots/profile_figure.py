@@ -10,6 +10,7 @@ import pandas as pd
 from lmmjax.design_columns import as_numbers, column
 from lmmjax.design_rows import listed
 from lmmjax.errors import DTypeError, EmptyDataError, LmmError, TableError
+from lmmjax.inference.profile import Profile
 from lmmjax.plots.axes import COLOURS, INK, plain
 from lmmjax.plots.panels import panel_grid, shortened
 
@@ -24,7 +25,7 @@ _FINE = 400  # points of a curve
 
 
 def plot_zeta(
-    profile: pd.DataFrame,
+    profile: Profile | pd.DataFrame,
     *,
     absolute: bool = False,
     levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95, 0.99),
@@ -33,9 +34,10 @@ def plot_zeta(
 
     Parameters
     ----------
-    profile : DataFrame
-        One row per profiled point: ``parameter`` (str), ``value`` (in the parameter's units) and
-        ``zeta``, the signed square root of the increase of the deviance, 0 at the estimate.
+    profile : Profile or DataFrame
+        What ``fit.profile()`` returns, or a table like its ``curves`` with one row per profiled
+        point: ``parameter`` (str), ``value`` (in the parameter's units) and ``zeta``, the signed
+        square root of the increase of the deviance, 0 at the estimate.
     absolute : bool
         Draw the absolute value of zeta; each interval is then a horizontal line.
     levels : sequence of float
@@ -73,7 +75,7 @@ def plot_zeta(
     for level in levels:
         if not 0 < level < 1:
             raise LmmError(f"levels have to lie between 0 and 1, not {level}; 0.95 is 95%")
-    curves = _curves(profile)
+    curves = _curves(profile.curves if isinstance(profile, Profile) else profile)
     heights = norm.ppf(0.5 + np.sort(np.asarray(levels, dtype=float)) / 2)
     figure, panels = panel_grid(len(curves), 2.2, 2.4)
     columns = sum(axes.get_subplotspec().rowspan.start == 0 for axes in panels)  # type: ignore[union-attr]
@@ -100,8 +102,8 @@ def _curves(profile: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     if not isinstance(profile, pd.DataFrame):
         raise TableError(
-            f"the profile is a DataFrame with the columns {listed(list(_COLUMNS))}, "
-            f"not a {type(profile).__name__}"
+            "the profile is what fit.profile() returns, or a DataFrame with the columns "
+            f"{listed(list(_COLUMNS))}, not a {type(profile).__name__}"
         )
     missing = [name for name in _COLUMNS if name not in profile.columns]
     if missing:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lmmjax.design_rows import listed
 from lmmjax.errors import FormulaError, LmmError
+from lmmjax.linear.results import LmFit
 from lmmjax.lmm_fit import LmmFit
 from lmmjax.plots.axes import COLOURS, INK, plain
 from lmmjax.plots.panels import check_estimates, effect_names, panel_grid, spread_ranks
@@ -26,12 +27,12 @@ _SMOOTHED = 4_000  # observations that the smooth line looks at
 _SHOWN = 5_000  # order statistics drawn in a quantile-quantile figure
 
 
-def plot_residuals(fit: LmmFit, type: str = "pearson") -> Figure:
+def plot_residuals(fit: LmmFit | LmFit, type: str = "pearson") -> Figure:
     """Draw residuals against fitted values, with a smooth line.
 
     Parameters
     ----------
-    fit : LmmFit
+    fit : LmmFit or LmFit
     type : {"pearson", "response", "scaled"}
         Residuals times the root of their weights (of equal variance sigma^2), response minus
         fitted values, or Pearson residuals divided by sigma.
@@ -46,7 +47,7 @@ def plot_residuals(fit: LmmFit, type: str = "pearson") -> Figure:
     Raises
     ------
     LmmError
-        Another type.
+        Another type, or something else than a fit of one response.
     ResponseError
         The fit has no estimates.
     ImportError
@@ -60,7 +61,7 @@ def plot_residuals(fit: LmmFit, type: str = "pearson") -> Figure:
     >>> plot_residuals(fit, type="scaled").axes[0].get_ylabel()
     'scaled residual'
     """
-    check_estimates(fit)
+    _check(fit, "plot_residuals")
     values = _residuals(fit, type).to_numpy()
     fitted = fit.fitted().to_numpy()
     figure, (axes,) = panel_grid(1, 4.6, 3.4)
@@ -80,14 +81,15 @@ def plot_residuals(fit: LmmFit, type: str = "pearson") -> Figure:
     return figure
 
 
-def plot_qq(fit: LmmFit, what: str = "residuals", *, type: str = "pearson") -> Figure:
+def plot_qq(fit: LmmFit | LmFit, what: str = "residuals", *, type: str = "pearson") -> Figure:
     """Draw residuals, or conditional modes, against the quantiles of a normal distribution.
 
     Parameters
     ----------
-    fit : LmmFit
+    fit : LmmFit or LmFit
     what : str
-        ``"residuals"``, or a grouping factor: one panel per effect.
+        ``"residuals"``, or a grouping factor: one panel per effect. ``"ranef"`` is the grouping
+        factor of a model that has one only.
     type : {"pearson", "response", "scaled"}
         Kind of residuals, as for :func:`plot_residuals`.
 
@@ -103,9 +105,9 @@ def plot_qq(fit: LmmFit, what: str = "residuals", *, type: str = "pearson") -> F
     Raises
     ------
     FormulaError
-        `what` is neither ``"residuals"`` nor a grouping factor.
+        `what` is neither ``"residuals"`` nor a grouping factor, or ``"ranef"`` of several.
     LmmError
-        Another type of residuals.
+        Another type of residuals, or something else than a fit of one response.
     ResponseError
         The fit has no estimates.
     ImportError
@@ -119,12 +121,16 @@ def plot_qq(fit: LmmFit, what: str = "residuals", *, type: str = "pearson") -> F
     >>> [axes.get_title() for axes in plot_qq(fit, "Subject").axes]
     ['(Intercept)', 'Days']
     """
-    check_estimates(fit)
-    groups = list(dict.fromkeys(term.group for term in fit.model.design.terms))
+    _check(fit, "plot_qq")
+    groups = []
+    if isinstance(fit, LmmFit):
+        groups = list(dict.fromkeys(term.group for term in fit.model.design.terms))
+    if what == "ranef" and len(groups) == 1:
+        what = groups[0]
     if what == "residuals":
         columns = {"": _residuals(fit, type).to_numpy()}
         figure, panels = panel_grid(1, 3.8, 3.4)
-    elif what in groups:
+    elif isinstance(fit, LmmFit) and what in groups:
         table = fit.ranef()[what]
         columns = {name: table[name].to_numpy() for name in effect_names(fit, what)}
         figure, panels = panel_grid(len(columns), 2.9, 2.8)
@@ -185,9 +191,16 @@ def local_regression(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return at, values
 
 
-def _residuals(fit: LmmFit, kind: str) -> pd.Series:
+def _check(fit: LmmFit | LmFit, figure: str) -> None:
+    if not isinstance(fit, LmFit):
+        check_estimates(fit, figure, "lmer or lm")
+
+
+def _residuals(fit: LmmFit | LmFit, kind: str) -> pd.Series:
     if kind not in _TYPES:
         raise LmmError(f"type is one of {listed(list(_TYPES))}, not {kind!r}")
+    if isinstance(fit, LmFit):
+        return fit.residuals(kind)
     if kind == "response":
         return fit.residuals()
     return fit.scaled_residuals() * (fit.sigma if kind == "pearson" else 1.0)

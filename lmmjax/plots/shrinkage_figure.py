@@ -80,6 +80,8 @@ def plot_shrinkage(
         No group's observations determine its own coefficients, or `effects` is empty.
     ResponseError
         The fit has no estimates.
+    LmmError
+        Something else than a fit of one response.
     ImportError
         matplotlib is not installed.
 
@@ -91,7 +93,7 @@ def plot_shrinkage(
     >>> plot_shrinkage(fit).axes[0].get_ylabel()
     'Days'
     """
-    check_estimates(fit)
+    check_estimates(fit, "plot_shrinkage")
     if group is None:
         several = (g for g, found in effects_by_group(fit.fits).items() if len(found) > 1)
         group = next(several, None)

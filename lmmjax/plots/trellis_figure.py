@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from lmmjax.plots.panels import (
     panel_grid,
     shortened,
 )
+from lmmjax.results import FitBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 def plot_trellis(
     fits: LmmFit | Sequence[LmmFit],
-    x: str | pd.Series,
+    x: str | pd.Series | None = None,
     group: str | None = None,
     *,
     max_panels: int = 36,
@@ -56,8 +57,9 @@ def plot_trellis(
     ----------
     fits : LmmFit or sequence of LmmFit
         Fits of the same response; the observations are those of the first.
-    x : str or Series
-        A column that one of the formulas uses, or values by observation label.
+    x : str or Series, optional
+        A column that one of the formulas uses, or values by observation label; default: the
+        numeric covariate, where the formulas use one only.
     group : str, optional
         Grouping factor whose levels are the panels; default: the first fit's largest.
     max_panels : int
@@ -77,13 +79,15 @@ def plot_trellis(
     Raises
     ------
     FormulaError
-        No fit uses the column `x` or has the grouping factor.
+        No fit uses the column `x` or has the grouping factor; or `x` is left out, and there is
+        no numeric covariate, or there are several.
     AlignmentError
         The fits are of different responses, or `x` lacks observations.
     ResponseError
         A fit has no estimates.
     EmptyDataError, ShapeError, LmmError
-        No fits; another number of labels than fits; no such page.
+        No fits; another number of labels than fits; no such page; or something else than fits
+        of one response (several go in a list).
     ImportError
         matplotlib is not installed.
 
@@ -96,10 +100,17 @@ def plot_trellis(
     >>> len(plot_trellis([m1, m2], "Days", labels=["M1", "M2"]).axes)
     18
     """
-    models = [fits] if isinstance(fits, LmmFit) else list(fits)
-    names = _legend_names(models, labels)
+    several = isinstance(fits, Iterable) and not isinstance(fits, str | FitBatch)
+    models = cast(list[LmmFit], list(cast(Iterable, fits)) if several else [fits])
     for fit in models:
-        check_estimates(fit)
+        check_estimates(fit, "plot_trellis")
+    names = _legend_names(models, labels)
+    x = _numeric_covariate(models) if x is None else x
+    if not isinstance(x, str | pd.Series):
+        raise LmmError(
+            f"x is a column's name or a Series, not {type(x).__name__}; several fits go in a list: "
+            "plot_trellis([m1, m2])"
+        )
     observed = _common_response(models)
     owner, term = _grouping(models, group)
     levels = owner._on_observations(np.asarray(term.levels, object)[term.codes])
@@ -166,6 +177,23 @@ def _common_response(fits: list[LmmFit]) -> pd.Series:
                 f"and {fit.response!r} of {fit.formula!r} have other values or observations"
             )
     return values[0]
+
+
+def _numeric_covariate(fits: list[LmmFit]) -> str:
+    """The one numeric column that the formulas read and that labels no groups."""
+    found = dict.fromkeys(
+        str(name)
+        for spec in (fit.model.design.spec for fit in fits)
+        for name in spec.table.columns
+        if name not in spec.group_levels and not is_factor(column(spec.table, name))
+    )
+    if len(found) != 1:
+        many = f"several: {listed(list(found), 8)}" if found else "none"
+        raise FormulaError(
+            "x has to be given where the formulas do not use one numeric covariate; they use "
+            f"{many}"
+        )
+    return next(iter(found))
 
 
 def _positions(
