@@ -239,7 +239,7 @@ def build_design(
     >>> design.fixed_names, design.terms[0].levels
     (('(Intercept)', 'x'), ('a', 'b', 'c'))
     """
-    parsed = parse_formula(formula) if isinstance(formula, str) else formula
+    parsed = formula if isinstance(formula, ParsedFormula) else parse_formula(formula)
     data = as_table(data)
     response_node = parsed.response_node if response_values else None
     if response_values and response_node is None:

@@ -6,7 +6,9 @@ Main names: :func:`parse_formula`, :class:`ParsedFormula`, :class:`Bar`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from lmmjax.errors import FormulaError
 from lmmjax.formula_functions import check_expression, check_term_variable, columns_read
 from lmmjax.formula_nodes import Call, Name, Node, Operation, deparse, fail
 from lmmjax.formula_nodes import strip_parens as inside
@@ -79,6 +81,21 @@ class ParsedFormula:
         return any(not term.variables for term in self.fixed_terms)
 
 
+def check_formula(formula: Any) -> None:
+    """Refuse a formula that is none, as where the arguments are in the wrong order.
+
+    Raises
+    ------
+    FormulaError
+        ``formula`` is not text.
+    """
+    if not isinstance(formula, str):
+        raise FormulaError(
+            f"the formula comes first and is text, such as 'y ~ x + (1 | group)'; "
+            f"the first argument is a {type(formula).__name__}"
+        )
+
+
 def parse_formula(text: str) -> ParsedFormula:
     """Read a mixed-model formula.
 
@@ -104,6 +121,7 @@ def parse_formula(text: str) -> ParsedFormula:
     >>> parsed.response, parsed.fixed, parsed.bars[0].group
     ('Reaction', '1 + Days', ('Subject',))
     """
+    check_formula(text)
     response, right = read(text)
     if response is not None:
         check_expression(response)

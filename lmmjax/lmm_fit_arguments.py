@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import FormulaError, LmmError
+from .errors import LmmError
 
 #: What lme4's ``lmer`` calls an argument, and what it is here.
 LME4_ARGUMENTS = {
@@ -36,21 +36,6 @@ def refuse_unknown(function: str, unknown: Mapping[str, Any]) -> None:
         if name in LME4_ARGUMENTS:
             raise LmmError(f"{function} has no argument {name!r}; use {LME4_ARGUMENTS[name]}")
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
-
-
-def check_formula(formula: Any) -> None:
-    """Refuse a formula that is none, as where the arguments are in the wrong order.
-
-    Raises
-    ------
-    FormulaError
-        ``formula`` is not text.
-    """
-    if not isinstance(formula, str):
-        raise FormulaError(
-            f"the formula comes first and is text, such as 'y ~ x + (1 | group)'; "
-            f"the first argument is a {type(formula).__name__}"
-        )
 
 
 def generator(seed: Any) -> np.random.Generator:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from .errors import FormulaError, LmmWarning, warn
+from .errors import FormulaError, LmmWarning, WeightError, warn
 from .expression.align import AlignedExpression, align_weights
 
 
@@ -23,6 +23,14 @@ def row_weights(weights: Any, table: pd.DataFrame) -> np.ndarray | None:
     values = align_weights(weights, empty, table)
     assert values is not None
     return values[:, 0] if values.ndim == 2 else values
+
+
+def fit_weights(weights: Any, table: pd.DataFrame) -> np.ndarray | None:
+    """Checked weights of a fit, (n_rows,), one of which at least is positive."""
+    values = row_weights(weights, table)
+    if values is not None and len(values) and not values.any():
+        raise WeightError("all weights are zero, which leaves no observation to fit")
+    return values
 
 
 class Weighted(Protocol):

@@ -12,14 +12,15 @@ import pandas as pd
 
 from .design import build_design
 from .design_rows import as_table
-from .errors import FitWarning, WeightError, warn
+from .errors import FitWarning, warn
 from .fit import check_single
 from .fit_options import check_reml
+from .formula import check_formula
 from .lmm_fit import LmmFit
-from .lmm_fit_arguments import check_contrasts, check_formula, refuse_unknown, start_theta
+from .lmm_fit_arguments import check_contrasts, refuse_unknown, start_theta
 from .model import Model
 from .offset_column import with_offset
-from .row_weights import row_weights
+from .row_weights import fit_weights
 
 __all__ = ["LmmFit", "lmer"]
 
@@ -101,10 +102,8 @@ def lmer(
     start = start_theta(start)
     table = as_table(data)
     formula, table = with_offset(formula, table, offset)
-    values = row_weights(weights, table)
+    values = fit_weights(weights, table)
     if values is not None and not values.all():
-        if not values.any():
-            raise WeightError("all weights are zero, which leaves no observation to fit")
         table, values = table.loc[values > 0], values[values > 0]
     design = build_design(
         formula, table, na=na, rank_deficient=rank_deficient, contrasts=contrasts,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmmjax.design import build_design
 from lmmjax.errors import FormulaError
 from lmmjax.formula import parse_formula
 from lmmjax.formula_nodes import deparse
@@ -229,3 +230,11 @@ def test_any_text_parses_or_is_a_formula_error(text):
 def test_deparse_is_stable(text):
     tree = read(f"~ {text}")[1]
     assert deparse(read(f"~ {deparse(tree)}")[1]) == deparse(tree) == text
+
+
+@pytest.mark.parametrize("wrong", [None, 3, {"y": [1.0]}])
+def test_what_is_no_text(wrong):
+    with pytest.raises(FormulaError, match=f"is text.*argument is a {type(wrong).__name__}"):
+        parse_formula(wrong)
+    with pytest.raises(FormulaError, match="the formula comes first"):
+        build_design(wrong, {"x": [1.0, 2.0, 3.0]})

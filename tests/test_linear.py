@@ -222,6 +222,8 @@ def test_bad_responses(cars):
 def test_weight_errors(cars):
     with pytest.raises(WeightError, match=r"'Mazda RX4' is -1"):
         lm("mpg ~ wt", cars, weights=-np.ones(32))
+    with pytest.raises(WeightError, match="all weights are zero"):
+        lm("mpg ~ wt", cars, weights=np.zeros(32))
 
 
 def test_missing_rows():

@@ -17,7 +17,7 @@ from lmmjax.linear.formula_update import all_columns
 from lmmjax.linear.least_squares import least_squares
 from lmmjax.linear.results import LmFit
 from lmmjax.offset_column import with_offset
-from lmmjax.row_weights import row_weights
+from lmmjax.row_weights import fit_weights
 from lmmjax.status import Status
 
 __all__ = ["LmFit", "lm"]
@@ -91,7 +91,7 @@ def lm(
         raise FormulaError(
             f"lm fits no random effects, and the formula has {parsed.bars[0].text}; use lmer"
         )
-    values = row_weights(weights, original)
+    values = fit_weights(weights, original)
     table = original
     if values is not None and not values.all():
         table, values = original.loc[values > 0], values[values > 0]
