@@ -47,7 +47,8 @@ def compiled(
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> R:
-            signature = _signature(args, kwargs)
+            leaves, tree = jax.tree.flatten((args, kwargs))
+            signature = tree, _signature(leaves)
             with lock:
                 if signature not in kept:
                     if len(kept) >= PROGRAMS_KEPT:
@@ -55,24 +56,20 @@ def compiled(
                         quick.clear_cache()
                         kept.clear()
                     kept.add(signature)
-            return (quick if _is_small(args, kwargs) else program)(*args, **kwargs)
+            return (quick if _is_small(leaves) else program)(*args, **kwargs)
 
         return call
 
     return decorate
 
 
-def _is_small(args: Any, kwargs: Any) -> bool:
+def _is_small(leaves: list[Any]) -> bool:
     """Whether to hurry: a processor's program for few numbers, and not part of a larger one."""
-    leaves = jax.tree.leaves((args, kwargs))
     if jax.default_backend() != "cpu" or any(isinstance(leaf, Tracer) for leaf in leaves):
         return False
     return sum(np.size(leaf) for leaf in leaves if hasattr(leaf, "dtype")) < SMALL_INPUT
 
 
-def _signature(args: Any, kwargs: Any) -> Hashable:
+def _signature(leaves: list[Any]) -> Hashable:
     """What decides whether calls share a program (or a little more: numbers by value)."""
-    leaves, tree = jax.tree.flatten((args, kwargs))
-    return tree, tuple(
-        (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves
-    )
+    return tuple((leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf for leaf in leaves)

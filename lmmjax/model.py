@@ -313,6 +313,11 @@ class Model:
         return self._prepare(None, spectral=True)
 
     @property
+    def n_parameters(self) -> int:
+        """Number of parameters: fixed effects that are estimated, theta, and sigma unless known."""
+        return self.design.rank + self.n_covariances
+
+    @property
     def n_covariances(self) -> int:
         """Estimated parameters of the covariance: theta, and sigma unless it is given."""
         return self.layout.n_theta + (self.design.sigma is None)

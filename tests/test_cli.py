@@ -69,7 +69,7 @@ def engine(monkeypatch):
             explain=lambda weights: "spectral, one scalar term",
             design=design,
             samples=samples.index,
-            n_covariances=1 + len(design.terms),
+            n_parameters=design.rank + 1 + len(design.terms),
         )
 
     def fit(Y, reml=True, weights=None, progress=None, **more):

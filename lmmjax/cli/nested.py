@@ -32,7 +32,7 @@ def check_models(full: Any, reduced: Any, reml: bool) -> None:
             f"--full uses {len(used[0])} samples and --reduced {len(used[1])}, because only one of "
             "them reads a column with missing values; leave those samples out of the sample table"
         )
-    counts = [model.design.rank + model.n_covariances for model in (full, reduced)]
+    counts = [model.n_parameters for model in (full, reduced)]
     if counts[0] < counts[1]:
         raise NestingError(
             f"--reduced has more parameters than --full ({counts[1]} and {counts[0]}); swap them"

@@ -71,7 +71,7 @@ def in_order(first: FitBatch, second: FitBatch) -> tuple[FitBatch, FitBatch]:
     """The model with fewer parameters first."""
     designs = first.model.design, second.model.design
     check_same_sigma(*designs)
-    counts = [f.model.design.rank + f.model.n_covariances for f in (first, second)]
+    counts = [f.model.n_parameters for f in (first, second)]
     if counts[0] == counts[1]:
         raise NestingError(
             f"{first.model.formula!r} and {second.model.formula!r} both have {counts[0]} "

@@ -257,7 +257,7 @@ def _refit(fits: list[FitBatch], differ: bool) -> list[FitBatch]:
 
 
 def _parameters(fits: FitBatch) -> int:
-    return fits.model.design.rank + fits.model.n_covariances
+    return fits.model.n_parameters
 
 
 def _formulas(fits: list[FitBatch]) -> pd.Index:
