@@ -6,7 +6,8 @@ models would be ended by the compiler.  So only so many programs are kept; one t
 again is compiled again, or comes from JAX's persistent cache.
 
 For small arrays the compiler's work is what takes the time: it is then asked to optimise
-little, which saves a third of it and costs nothing that could be noticed.
+little, which saves a third of it and costs nothing that could be noticed.  The smallest work
+is done by NumPy before a compiler has begun (:mod:`lmmjax.array_library`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from .array_library import by_numpy
+
 R = TypeVar("R")
 
 #: Programs kept per function; all go when one more is needed.
@@ -30,24 +33,28 @@ _LITTLE_EFFORT = {"xla_backend_optimization_level": 0}
 
 
 def compiled(
-    *static: str, settled_late: tuple[str, ...] = ()
+    *static: str, unless: Callable[..., bool] | None = None
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Decorator: ``jax.jit`` with the named arguments static and a bounded cache.
 
-    Those ``settled_late`` are ordinary arguments of the programs for small arrays, one of
-    which then serves all their values.
+    Where ``unless``, called with the arguments, is true, NumPy computes the function instead:
+    it then returns NumPy arrays.
     """
-    early = [name for name in static if name not in settled_late]
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         program: Any = jax.jit(function, static_argnames=static)
-        quick: Any = jax.jit(function, static_argnames=early, compiler_options=_LITTLE_EFFORT)
+        quick: Any = jax.jit(function, static_argnames=static, compiler_options=_LITTLE_EFFORT)
         kept: set[Hashable] = set()
         lock = threading.Lock()
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> R:
             leaves, tree = jax.tree.flatten((args, kwargs))
+            on_cpu = jax.default_backend() == "cpu" and not _is_traced(leaves)
+            if on_cpu and unless is not None and unless(*args, **kwargs):
+                args, kwargs = jax.tree.map(_on_host, (args, kwargs))
+                with by_numpy():
+                    return function(*args, **kwargs)
             signature = tree, _signature(leaves)
             with lock:
                 if signature not in kept:
@@ -56,7 +63,7 @@ def compiled(
                         quick.clear_cache()
                         kept.clear()
                     kept.add(signature)
-            return (quick if _is_small(leaves) else program)(*args, **kwargs)
+            return (quick if on_cpu and _is_small(leaves) else program)(*args, **kwargs)
 
         return call
 
@@ -64,10 +71,16 @@ def compiled(
 
 
 def _is_small(leaves: list[Any]) -> bool:
-    """Whether to hurry: a processor's program for few numbers, and not part of a larger one."""
-    if jax.default_backend() != "cpu" or any(isinstance(leaf, Tracer) for leaf in leaves):
-        return False
     return sum(np.size(leaf) for leaf in leaves if hasattr(leaf, "dtype")) < SMALL_INPUT
+
+
+def _is_traced(leaves: list[Any]) -> bool:
+    """Whether the call is part of a larger program."""
+    return any(isinstance(leaf, Tracer) for leaf in leaves)
+
+
+def _on_host(leaf: Any) -> Any:
+    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf
 
 
 def _signature(leaves: list[Any]) -> Hashable:

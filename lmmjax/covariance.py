@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .array_library import jnp
 from .structure import Layout, triangle
 
 Array = jax.Array
@@ -41,13 +41,17 @@ def eliminated_psi(layout: Layout, theta: Array) -> Array:
     ]
     if len(blocks) == 1:
         return blocks[0]
-    out = jnp.zeros((layout.q, layout.q, *theta.shape[1:]), theta.dtype)
-    start = 0
+    nothing = jnp.zeros_like(theta[0])
+    rows = []
+    before = 0
     for block in blocks:
         q = block.shape[0]
-        out = out.at[start : start + q, start : start + q].set(block)
-        start += q
-    return out
+        after = layout.q - before - q
+        rows += [
+            jnp.stack([nothing] * before + list(block[i]) + [nothing] * after) for i in range(q)
+        ]
+        before += q
+    return jnp.stack(rows)
 
 
 class Frame(NamedTuple):

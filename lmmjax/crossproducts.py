@@ -9,22 +9,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from . import linalg
+from .array_library import jnp, lax
 from .prepare import SharedArrays
 from .sparse import SparseArrays, sparse_statistics
 from .statistics import Blocked, Compressed, Statistics
-from .structure import Layout, triangle
+from .structure import FEW_RESPONSES, Layout, triangle
 
 Array = jax.Array
 
 #: Residuals from the fixed effects below this fraction of the response are rounding.
 ROUNDING = 16 * np.finfo(float).eps
-#: Up to here the size of the program counts, not its speed.
-FEW_RESPONSES = 8
 
 
 def power_of_two(size: Array) -> Array:
@@ -134,7 +131,7 @@ def _dense_statistics(
         return total + rotation[:, :, None] * rows[:, None]
 
     width = arrays.positions.shape[1]
-    if y.shape[1] <= FEW_RESPONSES:  # all at once: the smallest program
+    if y.shape[1] <= FEW_RESPONSES:  # in one operation, without a loop
         rotated_y = jnp.sum(arrays.rotation[..., None] * y[positions][:, :, None], axis=1)
     elif width <= 32:
         for k in range(width):

@@ -15,10 +15,9 @@ from __future__ import annotations
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 
 from . import covariance, linalg
-from .criterion import choose
+from .array_library import jnp
 from .elimination import triangle_weights
 from .statistics import between_image, between_times, contract, level_count
 from .structure import Layout, triangle
@@ -106,7 +105,7 @@ def psi_derivatives(layout, reml, stats, theta, eliminated, k_ml, rr, ry, yy, nu
     """
     n_dense = layout.n_dense
     k_p = rr[:n_dense, :n_dense]
-    k_log = choose(reml, k_p, k_ml)
+    k_log = k_p if reml else k_ml
     u = ry[:n_dense]
     pairs = layout.eliminated_pairs
     n_elim, k = len(pairs), layout.n_theta
@@ -193,12 +192,7 @@ def _eliminated_derivatives(
     eye = jnp.diag(random)[:, :, None]
     w = -gamma(ry)
     t_p = eye - gamma(rr)
-    t_log = t_p
-    if reml is not True:
-        t_log = eye[:n_dense, :n_dense] - gamma(k_ml)
-    if not isinstance(reml, bool):  # both in one shape
-        spare = [(0, layout.p), (0, layout.p), (0, 0)]
-        t_log = choose(reml, t_p, jnp.pad(t_log, spare))
+    t_log = t_p if reml else eye[:n_dense, :n_dense] - gamma(k_ml)
     parts = contract(stats, times_gamma(t_log), w)
 
     count = level_count(stats)

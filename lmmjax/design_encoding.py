@@ -18,7 +18,13 @@ from lmmjax.design_columns import Factor, as_factor, as_numbers, column, is_fact
 from lmmjax.errors import DesignError, DTypeError, UnseenLevelError
 from lmmjax.formula_contrasts import ContrastLike, Contrasts, contrasts_for, dummies
 from lmmjax.formula_evaluate import Evaluator
-from lmmjax.formula_functions import FACTOR_FUNCTIONS, ContrastChoice, arguments, columns_read
+from lmmjax.formula_functions import (
+    FACTOR_FUNCTIONS,
+    ContrastChoice,
+    arguments,
+    columns_read,
+    is_logical,
+)
 from lmmjax.formula_nodes import Call, Name, Node, deparse
 from lmmjax.formula_terms import Term
 
@@ -162,19 +168,24 @@ class Encoder:
         if not learning:
             return label in self.factors
         if isinstance(node, Call):
-            return node.function in FACTOR_FUNCTIONS
+            return node.function in FACTOR_FUNCTIONS or is_logical(node)
         return isinstance(node, Name) and is_factor(column(table, node.name))
 
     def _factor(self, label: str, node: Node, table: pd.DataFrame, learning: bool) -> Factor:
         given: dict[str, Any] = arguments(node) if isinstance(node, Call) else {"x": node}
-        name = given["x"].name
+        if is_logical(node):
+            name, values = label, self.numbers(node, table, learning) != 0
+            values = pd.Series(values, index=table.index, name=label)
+        else:
+            name = given["x"].name
+            values = column(table, name)
         if not learning:
-            return as_factor(column(table, name), self.factors[label][0])
-        factor = as_factor(column(table, name))
+            return as_factor(values, self.factors[label][0])
+        factor = as_factor(values)
         if "levels" in given:
             wanted = tuple(level for level in given["levels"] if level in factor.levels)
             try:
-                factor = as_factor(column(table, name), wanted)
+                factor = as_factor(values, wanted)
             except UnseenLevelError as error:
                 raise DesignError(f"{label}: {error}") from None
         if len(factor.levels) < 2:

@@ -22,10 +22,9 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from . import covariance, linalg
-from .criterion import choose, degrees_of_freedom
+from .array_library import jnp
 from .derivatives import psi_derivatives
 from .elimination import eliminate, triangle_weights
 from .sparse import absorb_at_once
@@ -57,7 +56,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     layout: Layout,
-    reml: bool | Array,
+    reml: bool,
     stats: Statistics,
     theta: Array,
     derivatives: bool = False,
@@ -86,7 +85,8 @@ def evaluate(
     k_ml = rr[:n_dense, :n_dense]
     rr, ry, yy, logdet_x = linalg.sweep(n_dense, rr, ry, yy, stats.kept)
     nu = degrees_of_freedom(reml, stats)
-    logdet = logdet + choose(reml, logdet_x, 0.0)
+    if reml:
+        logdet = logdet + logdet_x
     if stats.variance is None:
         value = logdet + nu * jnp.log(yy)
     else:
@@ -105,7 +105,12 @@ def evaluate(
     )
 
 
-def objective_constant(reml: bool | Array, stats: Statistics, log_scale: Array) -> Array:
+def degrees_of_freedom(reml: bool, stats: Statistics) -> Array:
+    """nu: observations, less the rank of X with REML."""
+    return stats.n - stats.rank if reml else stats.n
+
+
+def objective_constant(reml: bool, stats: Statistics, log_scale: Array) -> Array:
     """What turns :func:`evaluate`'s value into lme4's objective.
 
     ``log_scale``: log of the factor each response was divided by; with REML, twice the log

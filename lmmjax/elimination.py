@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from . import covariance, linalg
+from .array_library import jnp
 from .statistics import Statistics, level_count
 from .structure import Layout, triangle
 

@@ -20,7 +20,6 @@ from lmmjax.formula_nodes import (
     Operation,
     Paren,
     Text,
-    deparse,
     fail,
 )
 from lmmjax.formula_nodes import strip_parens as inside
@@ -216,19 +215,15 @@ def check_expression(node: Node) -> None:
 
 def check_term_variable(node: Node) -> None:
     """Check one variable of a term: a column, or an allowed call."""
-    if not isinstance(node, Call):
-        return
-    arguments(node)
-    compared: Node = node
-    while isinstance(compared, Paren) or (isinstance(compared, Call) and compared.function == "I"):
-        compared = compared.inner if isinstance(compared, Paren) else compared.args[0]
-    if isinstance(compared, Operation) and compared.symbol in COMPARISONS:
-        # R makes a factor of it, whose coefficients have other names than a number's.
-        fail(
-            node.position,
-            f"{deparse(node)} is TRUE or FALSE; write I(1 * ({deparse(compared)})) for a column "
-            "of 1 and 0",
-        )
+    if isinstance(node, Call):
+        arguments(node)
+
+
+def is_logical(node: Node) -> bool:
+    """Whether a variable is a comparison, ``I(x > 0)``: R makes a factor of it."""
+    while isinstance(node, Paren) or (isinstance(node, Call) and node.function == "I"):
+        node = node.inner if isinstance(node, Paren) else node.args[0]
+    return isinstance(node, Operation) and node.symbol in COMPARISONS
 
 
 def columns_read(node: Node) -> Iterator[Name]:

@@ -9,10 +9,9 @@ axis of length 1) costs next to nothing.
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from .array_library import jnp, lax
 from .structure import MANY_COLUMNS
 
 Array = jax.Array

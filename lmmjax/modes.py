@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
 from . import batch, covariance
+from .array_library import jnp
 from .compiled import compiled
 from .crossproducts import shared_statistics
 from .derivatives import psi_times
 from .deviance import evaluate
 from .elimination import eliminate
 from .prepare import SharedArrays
+from .small_work import is_small
 from .statistics import Blocked, Sparse, level_images
 from .status import USABLE
 from .structure import Layout
@@ -53,7 +54,11 @@ class Modes:
     linear: np.ndarray
 
 
-@compiled("layout")
+def _is_small(layout, arrays, y, weights, theta) -> bool:
+    return is_small(layout, arrays, y, evaluations=0.1)
+
+
+@compiled("layout", unless=_is_small)
 def modes_chunk(
     layout: Layout,
     arrays: SharedArrays | WeightedArrays,

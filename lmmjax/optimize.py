@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from . import covariance, linalg
+from .array_library import jnp, lax
 from .deviance import Evaluation, evaluate
 from .statistics import Statistics
 from .structure import Layout
@@ -156,7 +155,7 @@ def propose(layout: Layout, size: Array, point: Point, radius: Array) -> Move:
 
 def minimise(
     layout: Layout,
-    reml: bool | Array,
+    reml: bool,
     stats: Statistics,
     size: Array,
     start: Array,
@@ -236,7 +235,7 @@ def _active_first(active: Array) -> Array:
     return jnp.zeros_like(place).at[place].set(jnp.arange(len(active)))
 
 
-def _point(layout: Layout, reml: bool | Array, stats: Statistics, theta: Array) -> Point:
+def _point(layout: Layout, reml: bool, stats: Statistics, theta: Array) -> Point:
     result = evaluate(layout, reml, stats, theta, derivatives=True)
     value = jnp.where(jnp.isfinite(result.value), result.value, jnp.inf)
     none = {"dense_u": result.dense_u[:0], "log_gradient": None, "log_curvature": None}
@@ -244,7 +243,7 @@ def _point(layout: Layout, reml: bool | Array, stats: Statistics, theta: Array) 
 
 
 def _advance(
-    layout: Layout, reml: bool | Array, stats: Statistics, size: Array, lanes: Lanes, trips: Array
+    layout: Layout, reml: bool, stats: Statistics, size: Array, lanes: Lanes, trips: Array
 ) -> Lanes:
     """Up to ``trips`` evaluations of every active lane, each at the move proposed last."""
 
@@ -281,7 +280,7 @@ def _advance(
     return lanes
 
 
-def evaluate_only(layout: Layout, reml: bool | Array, stats: Statistics, batch: int) -> Lanes:
+def evaluate_only(layout: Layout, reml: bool, stats: Statistics, batch: int) -> Lanes:
     """The lanes of a model without random effects: nothing to optimise."""
     nothing = jnp.zeros((0, batch))
     result = evaluate(layout, reml, stats, nothing)

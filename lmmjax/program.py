@@ -7,14 +7,15 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from . import covariance, deviance, linalg, optimize
+from .array_library import jnp, lax
 from .compiled import compiled
-from .criterion import choose, degrees_of_freedom
 from .crossproducts import shared_statistics
 from .prepare import Leaf, SharedArrays
+from .small_work import is_small
 from .start import choose_start
+from .statistics import Statistics
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
 
@@ -46,10 +47,14 @@ class Outcome(NamedTuple):
     n_iter: Leaf
 
 
-@compiled("layout", "reml", "n_starts", "block", settled_late=("reml",))
+def _is_small(layout, reml, n_starts, block, arrays, scaling, y, *rest) -> bool:
+    return is_small(layout, arrays, y)
+
+
+@compiled("layout", "reml", "n_starts", "block", unless=_is_small)
 def fit_chunk(
     layout: Layout,
-    reml: bool | Array,
+    reml: bool,
     n_starts: int,
     block: int,
     arrays: SharedArrays | WeightedArrays,
@@ -81,7 +86,7 @@ def fit_chunk(
     size = scaling["level_size"]
     batch = y.shape[1]
     if layout.n_theta:
-        starts = jax.lax.cond(
+        starts = lax.cond(
             resume,
             lambda: jnp.broadcast_to(theta0[:, None], (layout.n_theta, n_starts, batch)),
             lambda: choose_start(layout, reml, stats, size, n_starts),
@@ -95,6 +100,8 @@ def fit_chunk(
 
         if n_starts == 1:
             lanes = run(starts[:, 0])
+        elif batch == 1:
+            lanes = _best_side_by_side(layout, reml, stats, size, starts, radius, alive, max_trips)
         else:
             # a resumed lane has one start only: the loop ends after it
             nothing = optimize.blank_lanes(layout, batch)
@@ -114,11 +121,11 @@ def fit_chunk(
         point = lanes.point
         result = point.evaluation
         gradient_norm, lowest = jnp.zeros(batch), jnp.full(batch, jnp.nan)
-    nu = degrees_of_freedom(reml, stats)
+    nu = deviance.degrees_of_freedom(reml, stats)
     objective = result.value + deviance.objective_constant(reml, stats, log_scale)
     kept = jnp.ones((layout.p, 1)) if stats.kept is None else stats.kept
-    change_of_basis = 2.0 * jnp.sum(kept * scaling["log_x_scale"], axis=0)
-    objective = objective + choose(reml, change_of_basis, 0.0)
+    if reml:
+        objective = objective + 2.0 * jnp.sum(kept * scaling["log_x_scale"], axis=0)
     scale = jnp.exp(log_scale)
     wide = partial(jnp.broadcast_to, shape=(batch,))
     return Outcome(
@@ -141,6 +148,35 @@ def fit_chunk(
     )
 
 
+def _best_side_by_side(
+    layout: Layout,
+    reml: bool,
+    stats: Statistics,
+    size: Array,
+    starts: Array,
+    radius: Array,
+    alive: Array,
+    max_trips: Array,
+) -> optimize.Lanes:
+    """As :func:`_best_of` for one response, whose starts (k, n_starts, 1) become lanes."""
+    count = starts.shape[1]
+    repeated = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], count)), stats)
+    alive = jnp.broadcast_to(alive, (count,))
+    lanes = optimize.minimise(
+        layout, reml, repeated, size, starts[..., 0], radius, alive, max_trips, count
+    )
+    value = lanes.point.evaluation.value
+    best = 0
+    for index in range(1, count):
+        best = jnp.where(_is_lower(value[index], linalg.part(value, best, 0)), index, best)
+    return jax.tree.map(lambda leaf: linalg.part(leaf, best, leaf.ndim - 1)[..., None], lanes)
+
+
+def _is_lower(value: Array, old: Array) -> Array:
+    """By a clear margin, so that rounding does not pick among equal minima."""
+    return value - old < -1e-9 * (1.0 + jnp.abs(value))
+
+
 def _best_of(
     run: Callable[[Array], optimize.Lanes],
     starts: Array,
@@ -152,8 +188,7 @@ def _best_of(
     def better(index, best):
         lanes = run(linalg.part(starts, index, 1))
         value, old = lanes.point.evaluation.value, best.point.evaluation.value
-        # a clear margin, so that rounding does not pick among equal minima
-        wins = value - old < -1e-9 * (1.0 + jnp.abs(value))
-        return jax.tree.map(lambda a, b: jnp.where(wins | (index == 0), a, b), lanes, best)
+        wins = _is_lower(value, old) | (index == 0)
+        return jax.tree.map(lambda a, b: jnp.where(wins, a, b), lanes, best)
 
-    return jax.lax.fori_loop(0, count, better, nothing)
+    return lax.fori_loop(0, count, better, nothing)

@@ -9,12 +9,10 @@ points of a fixed cover.
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from .criterion import degrees_of_freedom
-from .deviance import evaluate
+from .array_library import jnp, lax
+from .deviance import degrees_of_freedom, evaluate
 from .optimize import newton_step
 from .statistics import Sparse, Statistics
 from .structure import Layout
@@ -28,7 +26,7 @@ TOP = 6.0
 
 
 def choose_start(
-    layout: Layout, reml: bool | Array, stats: Statistics, size: Array, n_starts: int = 1
+    layout: Layout, reml: bool, stats: Statistics, size: Array, n_starts: int = 1
 ) -> Array:
     """Starting points for every response: theta (k, n_starts, B), best first.
 
@@ -56,7 +54,7 @@ def nodes(layout: Layout, size: Array) -> Array:
     return jnp.sqrt(jnp.expm1(np.array(rows)) / size[:, 0])
 
 
-def _scored(layout: Layout, reml: bool | Array, stats: Statistics, size: Array) -> Array:
+def _scored(layout: Layout, reml: bool, stats: Statistics, size: Array) -> Array:
     """Minimum norm quadratic estimates of the variances from the best shared point: (k, B).
 
     The quadratic forms y'P V_a P y (V_0 = I) have expectations sum_b tr(P V_a P V_b) s_b,

@@ -21,9 +21,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 
+from .array_library import jnp, lax
 from .linalg import _row, product
 from .structure import triangle
 

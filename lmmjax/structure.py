@@ -17,6 +17,8 @@ import numpy as np
 
 #: Dense random-effects columns from which on a response's system goes to the matrix routines.
 MANY_COLUMNS = 256
+#: Responses up to which the size of the program counts, not its speed.
+FEW_RESPONSES = 8
 
 
 def triangle(q: int) -> list[tuple[int, int]]:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from . import linalg
+from .array_library import jnp, lax
 from .crossproducts import ROUNDING, power_of_two
 from .prepare import Leaf, centre_columns, dense_columns, level_positions, scaled_terms
 from .statistics import Blocked
@@ -83,6 +82,7 @@ def usable_columns(gram: Array) -> Array:
     """1.0 for each column that is not collinear with those before it: (p, B)."""
     p = gram.shape[0]
     length = jnp.stack([gram[j, j] for j in range(p)]) if p else jnp.zeros(gram.shape[1:])
+    order = jnp.arange(p)[:, None]
 
     def step(j, carry):
         g, kept = carry
@@ -90,7 +90,8 @@ def usable_columns(gram: Array) -> Array:
         pivot = column[j]
         use = pivot > COLLINEAR * length[j]
         scaled = jnp.where(use, column / jnp.where(use, pivot, 1.0), 0.0)
-        return g - column[:, None] * scaled[None], kept.at[j].set(use.astype(g.dtype))
+        kept = jnp.where(order == j, use.astype(g.dtype), kept)
+        return g - column[:, None] * scaled[None], kept
 
     if p == 0:
         return length

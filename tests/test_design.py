@@ -12,7 +12,7 @@ import pytest
 
 from lmmjax.design import build_design
 from lmmjax.design_columns import as_factor
-from lmmjax.errors import DroppedRowsWarning, RankWarning
+from lmmjax.errors import DesignError, DroppedRowsWarning, RankWarning
 
 RNG = np.random.default_rng(1)
 
@@ -51,6 +51,9 @@ def table() -> pd.DataFrame:
          ["(Intercept)", *(f"C(r, contr.treatment(base = 2)){level}" for level in (0, 2))]),
         ('~ C(r, contr.treatment("2"))',
          ["(Intercept)", *(f'C(r, contr.treatment("2")){level}' for level in (0, 1))]),
+        ("~ I(x > 0) + I(1 * (x < -1))",
+         ["(Intercept)", "I(x > 0)TRUE", "I(1 * (x < -1))"]),
+        ("~ I((x > 0)):r", ["(Intercept)", "I((x > 0))FALSE:r", "I((x > 0))TRUE:r"]),
         ("~ 0", []),
     ],
 )  # fmt: skip
@@ -65,6 +68,17 @@ def test_interaction_without_margins_is_coded_in_full_and_reduced_as_in_r(table)
         design = build_design("~ a:b", table)
     assert list(design.fixed_names[1:]) == ["a1:bu", "a2:bu", "a3:bu", "a1:bv", "a2:bv", "a3:bv"]
     assert design.fixed_kept.tolist() == [True] * 6 + [False]
+
+
+def test_comparison_is_a_factor_for_new_data_too(table):
+    with pytest.warns(RankWarning):  # l is the same comparison
+        design = build_design("~ I(x > 0) + l", table)
+    np.testing.assert_array_equal(design.X[:, 1], table["l"])
+    encoder, terms = design.spec.encoder, design.parsed.fixed_terms
+    rows = table[table["l"]]
+    np.testing.assert_array_equal(encoder.apply(terms, rows).values[:, 1], np.ones(len(rows)))
+    with pytest.raises(DesignError, match="I\\(x > 9\\)' has fewer than two levels"):
+        build_design("~ I(x > 9)", table)
 
 
 def test_values_of_the_columns(table):
