@@ -4,9 +4,11 @@
     python benchmarks/run.py --responses 2000 three_crossed one_term
 
 lme4 fits the first ``--peer-responses`` responses one by one on one thread (``Rscript`` with
-lme4 must be on the path; without it its column stays empty).  Times of lmmjax are the median
-of several hot runs of fit + variance partition, in CPU seconds, that is: per core; compile
-time is the first run's surplus.  Writes ``benchmarks/results/<label>.json`` and ``.md``.
+lme4 must be on the path; without it its column stays empty).  Times of lmmjax are of hot runs of
+fit + variance partition, in CPU seconds, that is: per core; compile time is the first run's
+surplus.  The two take turns for several rounds, because a machine's speed may drift; every
+column is the median over rounds, the ratio too.  Writes ``benchmarks/results/<label>.json`` and
+``.md``.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ from problems import PROBLEMS, Problem
 HERE = Path(__file__).parent
 
 
-def measure(problem: Problem, runs: int) -> dict:
-    """Hot and cold times of lmmjax on one problem."""
+def measure(problem: Problem, rounds: int, runs: int, peer_count: int) -> dict:
+    """Hot and cold times of lmmjax on one problem, lme4's, and how they compare."""
     import lmmjax
 
     model = lmmjax.compile(problem.formula, problem.samples)
@@ -47,24 +49,31 @@ def measure(problem: Problem, runs: int) -> dict:
         fits.variance_partition()
         return fits, time.perf_counter() - wall, time.process_time() - cpu
 
-    _, cold, _ = once()
-    timed = [once() for _ in range(runs)]
-    fits = timed[-1][0]
-    wall = median(t[1] for t in timed)
-    return {
+    fits, cold, _ = once()
+    turns, peers = [], []
+    for _ in range(rounds):
+        peers.append(lme4(problem, peer_count))
+        timed = [once()[1:] for _ in range(runs)]
+        turns.append([median(column) for column in zip(*timed, strict=True)])
+    wall, cpu = (median(column) for column in zip(*turns, strict=True))
+    row = {
         "problem": problem.name,
         "formula": problem.formula,
         "responses": len(fits),
         "path": model.explain(),
         "wall_s": wall,
-        "cpu_s": median(t[2] for t in timed),
+        "cpu_s": cpu,
+        "us_per_response": cpu / len(fits) * 1e6,
         "compile_s": cold - wall,
         "converged": int(fits.converged.sum()),
         "singular": int(fits.singular.sum()),
         "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "objective": fits.objective.to_list(),
         "target": problem.target,
     }
+    theirs = [peer for peer in peers if peer is not None]
+    if theirs:
+        row |= compare(theirs, [turn[1] / len(fits) for turn in turns], fits.objective.to_numpy())
+    return row
 
 
 def likelihood_ratio(problem: Problem, runs: int) -> dict:
@@ -113,22 +122,25 @@ def lme4(problem: Problem, count: int) -> dict | None:
     return json.loads(out.stdout)
 
 
-def compare(ours: dict, peer: dict | None) -> dict:
-    """Ratio per core, and the worst objective against lme4's default optimum."""
-    objective = ours.pop("objective")
-    row = dict(ours)
-    row["us_per_response"] = ours["cpu_s"] / ours["responses"] * 1e6
-    if peer is not None:
-        seconds = peer["seconds_per_gene_refit"] or peer["seconds_per_gene_lmer"]
-        row["lme4_call"] = "refit" if peer["seconds_per_gene_refit"] else "lmer"
-        row["lme4_ms_per_response"] = seconds * 1e3
-        row["ratio_per_core"] = seconds / (ours["cpu_s"] / ours["responses"])
-        theirs = np.array(peer["objectives"], dtype=float)
-        gap = np.array(objective[: len(theirs)]) - theirs
-        row["worst_gap_to_lme4"] = float(np.nanmax(gap))
-        row["best_gain_on_lme4"] = float(np.nanmax(-gap))
-        row["peer_versions"] = peer.get("versions")
-    return row
+def compare(peers: list[dict], ours: list[float], objective: np.ndarray) -> dict:
+    """Ratio per core, round by round, and the worst objective against lme4's default optimum.
+
+    ``ours``: CPU seconds per response of each round.
+    """
+    call = "refit" if peers[0]["seconds_per_gene_refit"] else "lmer"
+    seconds = [peer[f"seconds_per_gene_{call}"] for peer in peers]
+    ratios = [theirs / mine for theirs, mine in zip(seconds, ours, strict=True)]
+    theirs = np.array(peers[0]["objectives"], dtype=float)
+    gap = objective[: len(theirs)] - theirs
+    return {
+        "lme4_call": call,
+        "lme4_ms_per_response": median(seconds) * 1e3,
+        "ratio_per_core": median(ratios),
+        "ratio_per_core_rounds": ratios,
+        "worst_gap_to_lme4": float(np.nanmax(gap)),
+        "best_gain_on_lme4": float(np.nanmax(-gap)),
+        "peer_versions": peers[0].get("versions"),
+    }
 
 
 def table(rows: list[dict], machine: str) -> str:
@@ -189,7 +201,8 @@ def main() -> None:
     parser.add_argument("problems", nargs="*", choices=[[], *PROBLEMS], default=[])
     parser.add_argument("--responses", type=int, default=20_000)
     parser.add_argument("--peer-responses", type=int, default=60)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3, help="hot runs a round")
     parser.add_argument("--label", default="cpu")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -197,12 +210,13 @@ def main() -> None:
     for name in arguments.problems or PROBLEMS:
         problem = PROBLEMS[name](arguments.responses)
         peer_count = min(arguments.peer_responses, arguments.responses)
-        before = lme4(problem, peer_count)
-        row = compare(measure(problem, arguments.runs), before)
+        row = measure(problem, arguments.rounds, arguments.runs, peer_count)
         rows.append(row)
         print(json.dumps(row), flush=True)
     machine = describe_machine()
-    test = likelihood_ratio(PROBLEMS["three_crossed"](arguments.responses), arguments.runs)
+    test = likelihood_ratio(
+        PROBLEMS["three_crossed"](arguments.responses), arguments.rounds * arguments.runs
+    )
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     text = table(rows, machine) + (

@@ -29,7 +29,9 @@ FIRST_TRIPS_SCALAR = 6
 FIRST_TRIPS_VECTOR = 7
 MORE_TRIPS = 25
 MAX_ITER = 200
-BLOCKS_PER_CHUNK = 4
+#: Most blocks of a chunk, measured; and chunks that every core should have to itself.
+BLOCKS_SCALAR, BLOCKS_VECTOR = 8, 4
+CHUNKS_PER_CORE = 2
 
 
 def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float | None) -> int:
@@ -52,15 +54,18 @@ def block_size(layout: Layout, n: int, per_response_doubles: int, memory: float 
     return 1 << (size.bit_length() - 1)
 
 
-def chunk_size(block: int, memory: float | None) -> int:
-    """Responses per call of the compiled program: blocks share its overhead.
+def chunk_size(layout: Layout, block: int, memory: float | None, total: int) -> int:
+    """Responses, of ``total``, per call of the compiled program: blocks share its overhead.
 
     On a CPU a call brings several blocks, so that those that converge late can be packed
-    together; on a GPU, or where memory is limited, a call is one block.
+    together, if that leaves work for every core; on a GPU, or where memory is limited, a call
+    is one block.
     """
     if memory is not None or jax.default_backend() != "cpu":
         return block
-    return BLOCKS_PER_CHUNK * block
+    share = total // (CHUNKS_PER_CORE * _cores() * block)
+    most = BLOCKS_SCALAR if layout.is_scalar.all() else BLOCKS_VECTOR
+    return block << min(max(share, 1), most).bit_length() - 1
 
 
 def padded_size(count: int, size: int) -> int:
@@ -77,8 +82,13 @@ def worker_devices() -> list[Device]:
     devices = jax.local_devices()
     if devices[0].platform != "cpu":
         return devices
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return devices[:1] * (cores or 1)
+    return devices[:1] * _cores()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass

@@ -239,7 +239,7 @@ def _run(
 ):
     n_starts = options.n_starts or (3 if any(q > 1 for q in layout.term_sizes) else 1)
     block = block_size(layout, model.n, doubles, options.memory)
-    size = options.chunk_size or chunk_size(block, options.memory)
+    size = options.chunk_size or chunk_size(layout, block, options.memory, len(fits))
     size = padded_size(len(fits), size)
     unit = model.theta_unit(z_scale)
     scaling = {

@@ -154,8 +154,18 @@ def test_block_size_is_a_power_of_two_within_memory() -> None:
     large = batch.block_size(layout, 1000, 100_000, None)
     small = batch.block_size(layout, 1000, 100_000, 1e6)
     assert small <= large
-    assert batch.chunk_size(small, 1e6) == small
-    assert batch.chunk_size(large, None) % large == 0
+    assert batch.chunk_size(layout, small, 1e6, 20_000) == small
+
+
+def test_chunks_of_several_blocks_where_every_core_gets_some(monkeypatch) -> None:
+    scalar = Layout(p=2, eliminated=(1,), dense=((1, 3),))
+    vector = Layout(p=2, eliminated=(2,), dense=())
+    monkeypatch.setattr(batch, "_cores", lambda: 2)
+    sizes = {total: batch.chunk_size(scalar, 128, None, total) for total in (1, 1600, 20_000)}
+    assert sizes == {1: 128, 1600: 256, 20_000: 1024}
+    assert batch.chunk_size(vector, 128, None, 20_000) == 512
+    monkeypatch.setattr(batch, "_cores", lambda: 64)
+    assert batch.chunk_size(scalar, 128, None, 20_000) == 128
 
 
 def test_no_responses() -> None:
