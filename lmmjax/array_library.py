@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import jax.numpy as jnp
     from jax import lax
 
-__all__ = ["by_numpy", "jnp", "lax"]
+__all__ = ["by_numpy", "is_numpy", "jnp", "lax"]
 
 
 class _Chosen(threading.local):
@@ -43,6 +43,11 @@ def by_numpy() -> Iterator[None]:
             yield
     finally:
         _chosen.numpy = before
+
+
+def is_numpy() -> bool:
+    """Whether array functions are NumPy's, in this thread and now."""
+    return _chosen.numpy
 
 
 class _Library:

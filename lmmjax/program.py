@@ -15,7 +15,7 @@ from .crossproducts import shared_statistics
 from .prepare import Leaf, SharedArrays
 from .small_work import is_small
 from .start import choose_start
-from .statistics import Statistics
+from .statistics import Statistics, is_alone, side_by_side
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
 
@@ -100,7 +100,7 @@ def fit_chunk(
 
         if n_starts == 1:
             lanes = run(starts[:, 0])
-        elif batch == 1:
+        elif is_alone(layout, stats):
             lanes = _best_side_by_side(layout, reml, stats, size, starts, radius, alive, max_trips)
         else:
             # a resumed lane has one start only: the loop ends after it
@@ -160,7 +160,7 @@ def _best_side_by_side(
 ) -> optimize.Lanes:
     """As :func:`_best_of` for one response, whose starts (k, n_starts, 1) become lanes."""
     count = starts.shape[1]
-    repeated = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], count)), stats)
+    repeated = side_by_side(stats, count)
     alive = jnp.broadcast_to(alive, (count,))
     lanes = optimize.minimise(
         layout, reml, repeated, size, starts[..., 0], radius, alive, max_trips, count

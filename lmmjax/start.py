@@ -14,7 +14,7 @@ import numpy as np
 from .array_library import jnp, lax
 from .deviance import degrees_of_freedom, evaluate
 from .optimize import newton_step
-from .statistics import Sparse, Statistics
+from .statistics import Sparse, Statistics, is_alone, side_by_side
 from .structure import Layout
 
 Array = jax.Array
@@ -36,11 +36,14 @@ def choose_start(
         return _scored(layout, reml, stats, size)[:, None]
     points = cover(layout)
 
-    def value(point):
-        out = evaluate(layout, reml, stats, point[:, None]).value
+    def value(stats, theta):
+        out = evaluate(layout, reml, stats, theta).value
         return jnp.where(jnp.isfinite(out), out, jnp.inf)
 
-    values = lax.map(value, points)  # (points, B)
+    if is_alone(layout, stats):
+        values = value(side_by_side(stats, len(points)), points.T)[:, None]
+    else:
+        values = lax.map(lambda point: value(stats, point[:, None]), points)  # (points, B)
     _, best = lax.top_k(-values.T, min(n_starts, len(points)))
     return jnp.moveaxis(points[best.T], -1, 0)
 

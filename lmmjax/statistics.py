@@ -24,7 +24,7 @@ import jax
 
 from .array_library import jnp, lax
 from .linalg import _row, product
-from .structure import triangle
+from .structure import MANY_COLUMNS, Layout, triangle
 
 Array = jax.Array
 
@@ -97,6 +97,16 @@ class Sparse(NamedTuple):
 
 
 Statistics = Compressed | Blocked | Sparse
+
+
+def is_alone(layout: Layout, stats: Statistics) -> bool:
+    """Whether there is one response only, small enough to stand in several lanes."""
+    return stats.within_yy.shape[-1] == 1 and layout.n_dense < MANY_COLUMNS
+
+
+def side_by_side(stats: Statistics, count: int) -> Statistics:
+    """``count`` lanes of the statistics of one response."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], count)), stats)
 
 
 def level_count(stats: Statistics) -> Array:

@@ -1,10 +1,13 @@
 """Batched small-matrix operations against NumPy."""
 
+from contextlib import nullcontext
+
 import jax
 import numpy as np
 import pytest
 
 from lmmjax import linalg
+from lmmjax.array_library import by_numpy
 from lmmjax.structure import Layout
 
 
@@ -115,12 +118,14 @@ def test_absorb_adds_random_effects_to_the_covariance(theta: float) -> None:
     assert np.isfinite(np.linalg.slogdet(v)[1])
 
 
+@pytest.mark.parametrize("library", [nullcontext, by_numpy])
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
-def test_eigen(size: int) -> None:
+def test_eigen(size: int, library) -> None:
     rng = np.random.default_rng(6)
     matrix = rng.normal(size=(size, size, 8))
     matrix = matrix + np.swapaxes(matrix, 0, 1)
-    values, vectors = linalg.eigen(matrix)
+    with library():
+        values, vectors = linalg.eigen(matrix)
     for b in range(8):
         np.testing.assert_allclose(
             np.sort(values[:, b]), np.linalg.eigvalsh(matrix[..., b]), atol=1e-11
@@ -130,14 +135,24 @@ def test_eigen(size: int) -> None:
         np.testing.assert_allclose(v @ np.diag(values[:, b]) @ v.T, matrix[..., b], atol=1e-11)
 
 
+@pytest.mark.parametrize("library", [nullcontext, by_numpy])
+def test_eigenvalues_of_a_lane_without_numbers(library) -> None:
+    matrix = np.stack([np.eye(3), np.full((3, 3), np.nan)], axis=-1)
+    with library():
+        values, _ = linalg.eigen(matrix)
+    np.testing.assert_array_equal(values, [[1.0, np.nan]] * 3)
+
+
+@pytest.mark.parametrize("library", [nullcontext, by_numpy])
 @pytest.mark.parametrize("size", [2, 3])
-def test_eigen_of_special_matrices(size: int) -> None:
+def test_eigen_of_special_matrices(size: int, library) -> None:
     tied = np.eye(size)
     graded = np.diag(10.0 ** (-8 * np.arange(size))) + 1e-12 * (1 - np.eye(size))
     zero = np.zeros((size, size))
     indefinite = np.ones((size, size)) - 2 * np.eye(size)
     matrix = np.stack([tied, graded, zero, indefinite, 1e200 * tied, 1e-200 * tied], axis=-1)
-    values, vectors = linalg.eigen(matrix)
+    with library():
+        values, vectors = linalg.eigen(matrix)
     assert np.isfinite(np.asarray(vectors)).all()
     for b in range(matrix.shape[-1]):
         np.testing.assert_allclose(

@@ -15,7 +15,7 @@ rows <- vapply(formulas, function(text) {
   seconds <- system.time(
     fit <- suppressMessages(suppressWarnings(lmer(as.formula(text), data)))
   )[["elapsed"]]
-  sprintf('{"formula": "%s", "seconds": %.3f, "objective": %.12g}', text, seconds,
+  sprintf('{"formula": "%s", "seconds": %.3f, "objective": %.17g}', text, seconds,
           REMLcrit(fit))
 }, "")
 cat(sprintf('{"versions": {"R": "%s", "lme4": "%s"}, "fits": [%s]}\n', getRversion(),

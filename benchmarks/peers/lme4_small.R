@@ -15,4 +15,4 @@ times <- replicate(as.integer(arguments[2]) + 1, {
   fit <<- lmer(formula, sleepstudy)
   now() - began
 })
-cat(sprintf("[%.6f, %.6f, %.6f, %.12g]\n", loaded, times[1], median(times[-1]), REMLcrit(fit)))
+cat(sprintf("[%.6f, %.6f, %.6f, %.17g]\n", loaded, times[1], median(times[-1]), REMLcrit(fit)))

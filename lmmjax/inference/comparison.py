@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -275,8 +276,14 @@ def table(result: Comparison, fdr: np.ndarray) -> pd.DataFrame:
             "p_chisq": result.p_chisq,
             "p_value": result.p_value,
             "fdr": fdr,
-            "null": result.null,
-            "status": result.status,
+            "null": _few_texts(result.null),
+            "status": _few_texts(result.status),
         },
         index=result.larger.responses,
     )
+
+
+def _few_texts(column: Sequence[str] | np.ndarray) -> pd.Index:
+    """A column of few different texts: pandas converts each of those once, not every row."""
+    codes, texts = pd.factorize(np.asarray(column, dtype=object))
+    return pd.Index(texts).take(codes)
