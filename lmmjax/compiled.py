@@ -50,8 +50,8 @@ def compiled(
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> R:
             leaves, tree = jax.tree.flatten((args, kwargs))
-            on_cpu = jax.default_backend() == "cpu" and not _is_traced(leaves)
-            if on_cpu and unless is not None and unless(*args, **kwargs):
+            alone = not any(isinstance(leaf, Tracer) for leaf in leaves)
+            if alone and unless is not None and unless(*args, **kwargs):
                 args, kwargs = jax.tree.map(_on_host, (args, kwargs))
                 with by_numpy():
                     return function(*args, **kwargs)
@@ -63,20 +63,16 @@ def compiled(
                         quick.clear_cache()
                         kept.clear()
                     kept.add(signature)
-            return (quick if on_cpu and _is_small(leaves) else program)(*args, **kwargs)
+            hurry = alone and jax.default_backend() == "cpu" and _few_numbers(leaves)
+            return (quick if hurry else program)(*args, **kwargs)
 
         return call
 
     return decorate
 
 
-def _is_small(leaves: list[Any]) -> bool:
+def _few_numbers(leaves: list[Any]) -> bool:
     return sum(np.size(leaf) for leaf in leaves if hasattr(leaf, "dtype")) < SMALL_INPUT
-
-
-def _is_traced(leaves: list[Any]) -> bool:
-    """Whether the call is part of a larger program."""
-    return any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def _on_host(leaf: Any) -> Any:

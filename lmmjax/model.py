@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax.core import Tracer
 
-from . import deviance as _deviance
-from .crossproducts import shared_statistics
 from .design import Design, build_design
-from .errors import LmmError, ShapeError
+from .engine_forms import EngineForms
 from .explain import explain
 from .expression.anndata_view import is_anndata
 from .fit import fit_responses
 from .fit_options import FitOptions, Path
-from .prepare import Prepared, prepare, rotate_to_spectrum
+from .objective import objective
 from .results import FitBatch
-from .sparse import prepare_sparse, worth_it
-from .structure import Layout, choose_eliminated, triangle
-from .weighted import WeightedArrays, prepare_weighted
-
-#: Most classes of levels (distinct within-level cross-products) that are summed beforehand.
-MAX_CLASSES = 64
+from .structure import triangle
 
 
 def compile(
@@ -94,33 +84,7 @@ def compile(
     return Model(design, index)
 
 
-@dataclass(frozen=True)
-class TermOrder:
-    """Between the design's order of terms (public) and the engine's."""
-
-    engine_terms: tuple[int, ...]
-    theta: np.ndarray  # engine entry k is public entry theta[k]
-
-    @classmethod
-    def of(cls, design: Design) -> tuple[Layout, TermOrder]:
-        terms = design.terms
-        first = choose_eliminated(
-            [t.group for t in terms],
-            [t.n_levels for t in terms],
-            [t.root is not None for t in terms],
-        )
-        order = first + [k for k in range(len(terms)) if k not in first]
-        layout = Layout(
-            p=design.rank,
-            eliminated=tuple(terms[k].n_columns for k in first),
-            dense=tuple((terms[k].n_columns, terms[k].n_levels) for k in order[len(first) :]),
-        )
-        ends = np.cumsum([0, *(len(triangle(t.n_columns)) for t in terms)])
-        theta = [np.arange(ends[k], ends[k + 1]) for k in order]
-        return layout, cls(tuple(order), np.concatenate([*theta, np.zeros(0, int)]).astype(int))
-
-
-class Model:
+class Model(EngineForms):
     """Formula and sample table in engine form; :func:`compile` makes it.
 
     Attributes
@@ -134,14 +98,8 @@ class Model:
     """
 
     def __init__(self, design: Design, samples: pd.Index) -> None:
-        self.design = design
+        super().__init__(design)
         self.samples = samples
-        self.layout, self.order = TermOrder.of(design)
-        terms = [design.terms[k] for k in self.order.engine_terms]
-        self._z = [term.z for term in terms]
-        self._codes = [term.codes for term in terms]
-        self._levels = [term.n_levels for term in terms]
-        self._roots = [term.root for term in terms]
 
     @property
     def formula(self) -> str:
@@ -267,50 +225,13 @@ class Model:
         >>> round(float(slope[0]), 3)
         -10.652
         """
-        if not jax.config.jax_enable_x64 and any(isinstance(a, Tracer) for a in (theta, y)):
-            raise LmmError(
-                "model.deviance is in double precision, and JAX transforms it in single: call "
-                "jit, grad, hessian or vmap inside `with jax.enable_x64(True):`"
-            )
-        with jax.enable_x64(True):
-            prepared = self.prepared
-            theta = jnp.asarray(theta, dtype=float)
-            y = jnp.asarray(y, dtype=float)
-            if theta.shape != (self.layout.n_theta,):
-                raise ShapeError(
-                    f"theta has shape {theta.shape}, the model {self.layout.n_theta} entries"
-                )
-            if y.shape != (self.n,):
-                raise ShapeError(f"y has shape {y.shape}, the model {self.n} observations")
-            if self.design.offset is not None:
-                y = y - self.design.offset
-            engine = theta[self.order.theta] * self.theta_unit(prepared.z_scale)
-            stats, _, log_scale, _ = shared_statistics(self.layout, prepared.arrays, y[:, None])
-            if self.design.sigma is not None:
-                stats = stats._replace(variance=(self.design.sigma / jnp.exp(log_scale)) ** 2)
-            value = _deviance.deviance(self.layout, bool(reml), stats, engine[:, None])
-            value = value + _deviance.objective_constant(bool(reml), stats, log_scale)
-            if reml:
-                value = value + 2.0 * np.sum(np.log(np.diag(prepared.x_transform)))
-            return value[0]
+        return objective(self, theta, y, bool(reml))
 
     def explain(self, path: Path = "auto", *, weights: Any = None) -> str:
         """Which numerical path a fit takes, and why; with such ``weights``, where given."""
         if path == "auto" and weights is not None and np.ndim(weights) == 2:
             path = "weighted"
         return explain(self, path)
-
-    # ---- engine forms -------------------------------------------------------------------
-
-    @cached_property
-    def prepared(self) -> Prepared:
-        """Unweighted shared path."""
-        return self._prepare(None)
-
-    @cached_property
-    def prepared_spectral(self) -> Prepared:
-        """The same in the eigenvectors of the covariance of a single scalar term."""
-        return self._prepare(None, spectral=True)
 
     @property
     def n_parameters(self) -> int:
@@ -321,66 +242,3 @@ class Model:
     def n_covariances(self) -> int:
         """Estimated parameters of the covariance: theta, and sigma unless it is given."""
         return self.layout.n_theta + (self.design.sigma is None)
-
-    @property
-    def one_relationship(self) -> bool:
-        """Whether the only random effect is a scalar one with a known covariance of its levels."""
-        return self.layout.term_sizes == (1,) and self._roots[0] is not None
-
-    @cached_property
-    def many_columns(self) -> bool:
-        """Whether the shared path keeps cross-products of the dense columns sparsely."""
-        return worth_it(self.layout, self._codes, self._levels, self._roots)
-
-    def _prepare(
-        self,
-        weights: np.ndarray | None,
-        max_classes: int = MAX_CLASSES,
-        spectral: bool = False,
-        sparse: bool | None = None,
-    ) -> Prepared:
-        if sparse or (sparse is None and not spectral and self.many_columns):
-            return prepare_sparse(
-                self.layout, self.design.X, self._z, self._codes, self._levels, weights
-            )
-        make = partial(
-            prepare,
-            self.layout,
-            self.design.X,
-            self._z,
-            self._codes,
-            self._levels,
-            max_classes=max_classes,
-            roots=self._roots,
-        )
-        if not spectral:
-            return make(weights=weights)
-        return rotate_to_spectrum(
-            self.design.X, self._z[0], self._codes[0], weights, max_classes, self._roots[0]
-        )
-
-    @cached_property
-    def prepared_weighted(self) -> tuple[WeightedArrays, np.ndarray, tuple[np.ndarray, ...]]:
-        """Per-response path."""
-        return prepare_weighted(
-            self.layout, self.design.X, self._z, self._codes, self._levels, self._roots
-        )
-
-    def theta_unit(self, z_scale: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Engine theta divided by user theta, entry by entry in engine order."""
-        units = [
-            scale[i]
-            for scale, q in zip(z_scale, self.layout.term_sizes, strict=True)
-            for i, _ in triangle(q)
-        ]
-        return np.array(units, dtype=float)
-
-    @cached_property
-    def level_size(self) -> np.ndarray:
-        """Mean observations per level of each entry of theta, (k,)."""
-        sizes = [
-            self.n / levels
-            for levels, q in zip(self._levels, self.layout.term_sizes, strict=True)
-            for _ in triangle(q)
-        ]
-        return np.array(sizes, dtype=float)

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .structure import FEW_RESPONSES, MANY_COLUMNS, Layout
+from .sparse import SparseArrays
+from .structure import FEW_RESPONSES, MANY_COLUMNS, Layout, triangle
 from .weighted import WeightedArrays
 
 #: What one turn of a loop over levels or columns takes NumPy, and one number in it: seconds.
 TURN, NUMBER = 2e-5, 2e-9
 #: Seconds of NumPy's that are shorter than a compiler's, for one evaluation of the deviance
-#: with derivatives; a fit makes ten or twenty.
-SHORT = 4e-3
+#: with derivatives, and how many of them a fit makes, about.
+SHORT, EVALUATIONS = 4e-3, 10
 
 
 def is_small(layout: Layout, arrays: Any, y: np.ndarray, evaluations: float = 1.0) -> bool:
@@ -22,12 +23,12 @@ def is_small(layout: Layout, arrays: Any, y: np.ndarray, evaluations: float = 1.
     ``evaluations``: how many are made, relative to a fit's.
     """
     batch = y.shape[1]
-    if batch > FEW_RESPONSES or layout.n_dense >= MANY_COLUMNS or layout.m >= MANY_COLUMNS:
+    if batch > FEW_RESPONSES or layout.m >= MANY_COLUMNS or isinstance(arrays, SparseArrays):
         return False
-    if isinstance(arrays, WeightedArrays):
-        levels, own = arrays.positions.shape[0], batch
-    else:
-        levels, own = getattr(arrays, "between_rr", arrays.root).shape[0], 1
-        levels = levels or arrays.positions.shape[0]
-    numbers = layout.m**2 * (layout.n_dense * batch + levels * own)
-    return evaluations * (TURN * (layout.n_dense + levels) + NUMBER * numbers) < SHORT
+    levels, width = arrays.positions.shape
+    turns, own, once = levels * len(triangle(layout.q)), batch, width
+    if not isinstance(arrays, WeightedArrays):
+        turns, own, once = arrays.between_rr.shape[0] or turns, 1, 0
+    numbers = layout.m**2 * (layout.n_dense * batch + turns * own)
+    each = TURN * (layout.n_dense + turns) + NUMBER * numbers
+    return evaluations * each + TURN * once / EVALUATIONS < SHORT

@@ -117,3 +117,10 @@ def test_control_flow_means_the_same():
     with by_numpy():
         found = everything()
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_sparse_path_of_one_response_is_a_program():
+    y = responses()[:, :1]
+    one, other = (model("crossed").fit(y, path=path) for path in ("sparse", "auto"))
+    np.testing.assert_allclose(one.objective, other.objective, rtol=1e-12)
+    np.testing.assert_allclose(one.fixef, other.fixef, rtol=1e-7)

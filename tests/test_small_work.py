@@ -30,6 +30,22 @@ def test_many_levels_are_compiled(formula):
     assert "NumPy" not in large.explain()
 
 
+def test_large_levels_are_walked_through_by_a_program():
+    def arrays(n):
+        data = pd.DataFrame({"b": np.tile(["u", "v"], n // 2), "x": np.arange(n) % 7})
+        large = lmmjax.compile("~ x + (1|b)", data)
+        assert of(large, 1)
+        return large.layout, large.prepared_weighted[0], np.zeros((n, 1))
+
+    assert is_small(*arrays(1_000)) and not is_small(*arrays(10_000))
+
+
+def test_sparse_statistics_are_a_matter_of_programs():
+    crossed = model("crossed")
+    arrays = crossed._prepare(None, sparse=True).arrays
+    assert not is_small(crossed.layout, arrays, np.zeros((40, 1)))
+
+
 def test_responses_with_weights_of_their_own():
     arrays, _, _ = model("crossed").prepared_weighted
     assert is_small(model("crossed").layout, arrays, np.zeros((40, 3)))
