@@ -100,7 +100,7 @@ def fit_chunk(
 
         if n_starts == 1:
             lanes = run(starts[:, 0])
-        elif is_alone(layout, stats):
+        elif is_alone(stats):
             lanes = _best_side_by_side(layout, reml, stats, size, starts, radius, alive, max_trips)
         else:
             # a resumed lane has one start only: the loop ends after it

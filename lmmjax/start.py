@@ -40,7 +40,7 @@ def choose_start(
         out = evaluate(layout, reml, stats, theta).value
         return jnp.where(jnp.isfinite(out), out, jnp.inf)
 
-    if is_alone(layout, stats):
+    if is_alone(stats):
         values = value(side_by_side(stats, len(points)), points.T)[:, None]
     else:
         values = lax.map(lambda point: value(stats, point[:, None]), points)  # (points, B)

@@ -24,7 +24,7 @@ import jax
 
 from .array_library import jnp, lax
 from .linalg import _row, product
-from .structure import MANY_COLUMNS, Layout, triangle
+from .structure import triangle
 
 Array = jax.Array
 
@@ -99,9 +99,14 @@ class Sparse(NamedTuple):
 Statistics = Compressed | Blocked | Sparse
 
 
-def is_alone(layout: Layout, stats: Statistics) -> bool:
+#: Numbers in the statistics of one response that may be repeated for every start.
+FEW_NUMBERS = 1 << 17
+
+
+def is_alone(stats: Statistics) -> bool:
     """Whether there is one response only, small enough to stand in several lanes."""
-    return stats.within_yy.shape[-1] == 1 and layout.n_dense < MANY_COLUMNS
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(stats))
+    return stats.within_yy.shape[-1] == 1 and numbers <= FEW_NUMBERS
 
 
 def side_by_side(stats: Statistics, count: int) -> Statistics:

@@ -8,7 +8,7 @@ import pytest
 from cases import FORMULAS, model, numbers, responses, samples
 
 import lmmjax
-from lmmjax import small_work
+from lmmjax import small_work, statistics
 from lmmjax.array_library import by_numpy, jnp, lax
 
 
@@ -55,6 +55,17 @@ def test_blocked_path_known_sigma_and_start(monkeypatch):
     known = lmmjax.compile(FORMULAS["crossed"], samples(), sigma=1.3)
     start = {"start": [0.4, 0.7], "path": "blocked"}
     assert_close(*both(monkeypatch, lambda: known.fit(responses()[:, :1], **start)))
+
+
+@pytest.mark.parametrize("name", ["slope", "dense_slope"])
+def test_starts_side_by_side_or_one_after_the_other(monkeypatch, name):
+    fits = [model(name).fit(responses()[:, k : k + 1]) for k in range(4)]
+    monkeypatch.setattr(statistics, "FEW_NUMBERS", 0)
+    for k, fit in enumerate(fits):
+        other = model(name).fit(responses()[:, k : k + 1])
+        np.testing.assert_allclose(fit.objective, other.objective, rtol=1e-12)
+        np.testing.assert_allclose(fit.theta, other.theta, atol=1e-6)
+        assert list(fit.n_iter) == list(other.n_iter)
 
 
 def test_conditional_modes(monkeypatch):
