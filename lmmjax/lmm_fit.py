@@ -12,6 +12,7 @@ import pandas as pd
 
 from .conditional_variance import conditional_covariances
 from .errors import LmmError
+from .lmm_fit_arguments import knows_lme4_arguments
 from .lmm_fit_diagnostics import DiagnosticMethods
 from .lmm_fit_inference import InferenceMethods
 from .lmm_fit_names import NamesElsewhere
@@ -223,6 +224,7 @@ class LmmFit(PredictionMethods, InferenceMethods, DiagnosticMethods, NamesElsewh
         observations = self.model.design.observations
         return pd.Series(values[self._seen], index=observations[self._seen], name=self.response)
 
+    @knows_lme4_arguments
     def ranef(self, cond_var: bool = False) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects.
 

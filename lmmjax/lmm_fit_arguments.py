@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from .errors import LmmError
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 #: What lme4's ``lmer`` calls an argument, and what it is here.
-LME4_ARGUMENTS = {
+LMER_ARGUMENTS = {
     "REML": "reml",
     "na_action": "na",
     "subset": "data, with the rows that are meant",
@@ -20,9 +24,26 @@ LME4_ARGUMENTS = {
     "nsim": "n of simulate() or bootstrap()",
     "condVar": "cond_var of ranef()",
 }
+#: The same for the methods of a fit.
+METHOD_ARGUMENTS = {
+    "REML": "reml",
+    "nsim": "n",
+    "condVar": "cond_var",
+    "data": "newdata",
+    "ReForm": "re_form",
+    "REform": "re_form",
+    "allow_new_levels": "new_levels='population'",
+    "se": "se_fit",
+    "parm": "parameters",
+    "which": "parameters",
+    "alpha": "level, which is 1 - alpha",
+    "alphamax": "reach, which is 1 - alphamax",
+}
 
 
-def refuse_unknown(function: str, unknown: Mapping[str, Any]) -> None:
+def refuse_unknown(
+    function: str, unknown: Iterable[str], theirs: Mapping[str, str] = LMER_ARGUMENTS
+) -> None:
     """Refuse keyword arguments that do not exist, naming what lme4's are called here.
 
     Raises
@@ -33,9 +54,21 @@ def refuse_unknown(function: str, unknown: Mapping[str, Any]) -> None:
         Any other name.
     """
     for name in unknown:
-        if name in LME4_ARGUMENTS:
-            raise LmmError(f"{function} has no argument {name!r}; use {LME4_ARGUMENTS[name]}")
+        if name in theirs:
+            raise LmmError(f"{function} has no argument {name!r}; use {theirs[name]}")
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def knows_lme4_arguments(method: Method) -> Method:
+    """Decorator: names the counterpart of an argument that has lme4's name."""
+    known = inspect.signature(method).parameters
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_unknown(method.__name__, kwargs.keys() - known, METHOD_ARGUMENTS)
+        return method(self, *args, **kwargs)
+
+    return cast(Method, call)
 
 
 def generator(seed: Any) -> np.random.Generator:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
+from .lmm_fit_arguments import knows_lme4_arguments
+
 if TYPE_CHECKING:
     from .inference.bootstrap import Bootstrap
     from .inference.profile import Profile
@@ -21,6 +23,7 @@ def _fit(self: object) -> LmmFit:
 class InferenceMethods:
     """Intervals, profiles and bootstrap of an :class:`~lmmjax.lmm_fit.LmmFit`."""
 
+    @knows_lme4_arguments
     def refit(self, y: np.ndarray | pd.Series | None = None, reml: bool | None = None) -> LmmFit:
         """The same model for another response, or by the other criterion.
 
@@ -67,6 +70,7 @@ class InferenceMethods:
         fits.responses = pd.Index([fit.response if name is None else name])
         return replace(fit, fits=fits, index=0)
 
+    @knows_lme4_arguments
     def confint(
         self,
         method: str = "profile",
@@ -80,6 +84,7 @@ class InferenceMethods:
 
         return confint(_fit(self), method, level, parameters, n, seed)
 
+    @knows_lme4_arguments
     def profile(
         self, parameters: str | Sequence[str] | None = None, reach: float = 0.99
     ) -> Profile:
@@ -88,6 +93,7 @@ class InferenceMethods:
 
         return profile(_fit(self), parameters, reach)
 
+    @knows_lme4_arguments
     def bootstrap(
         self,
         n: int = 1000,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from .lmm_fit_arguments import knows_lme4_arguments
+
 if TYPE_CHECKING:
     from .lmm_fit import LmmFit
 
@@ -19,6 +21,7 @@ def _fit(self: object) -> LmmFit:
 class PredictionMethods:
     """Predictions and simulated responses of an :class:`~lmmjax.lmm_fit.LmmFit`."""
 
+    @knows_lme4_arguments
     def predict(
         self,
         newdata: pd.DataFrame | Mapping[str, Any] | None = None,
@@ -77,6 +80,7 @@ class PredictionMethods:
 
         return predict(_fit(self), newdata, re_form, new_levels, se_fit, interval, level, weights)
 
+    @knows_lme4_arguments
     def simulate(
         self,
         n: int = 1,

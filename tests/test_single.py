@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 
 import numpy as np
@@ -389,6 +390,29 @@ def test_offset_as_an_argument(sleepstudy):
 def test_names_of_other_packages_are_pointed_on(slope_fit, name, here):
     with pytest.raises(AttributeError, match=f"no attribute '{name}'; use {here}"):
         getattr(slope_fit, name)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [("ranef", {"condVar": True}, "ranef has no argument 'condVar'; use cond_var"),
+     ("simulate", {"nsim": 2}, "simulate has no argument 'nsim'; use n"),
+     ("bootstrap", {"nsim": 2}, "bootstrap has no argument 'nsim'; use n"),
+     ("predict", {"allow_new_levels": True}, "use new_levels='population'"),
+     ("predict", {"data": None}, "use newdata"),
+     ("confint", {"parm": "sigma"}, "confint has no argument 'parm'; use parameters"),
+     ("profile", {"alphamax": 0.01}, "use reach, which is 1 - alphamax"),
+     ("refit", {"REML": False}, "refit has no argument 'REML'; use reml")],
+)  # fmt: skip
+def test_arguments_of_lme4_are_pointed_on(slope_fit, method, arguments, message):
+    with pytest.raises(LmmError, match=message):
+        getattr(slope_fit, method)(**arguments)
+
+
+def test_unknown_arguments_of_methods(slope_fit):
+    with pytest.raises(TypeError, match=r"ranef\(\) got an unexpected keyword argument 'colour'"):
+        slope_fit.ranef(colour=1)
+    assert "Conditional modes" in slope_fit.ranef.__doc__
+    assert list(inspect.signature(slope_fit.simulate).parameters)[:2] == ["n", "seed"]
 
 
 def test_every_name_pointed_to_exists(slope_fit):
