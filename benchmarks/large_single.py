@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-from run import describe_machine
+from run import describe_machine, write_table
 
 HERE = Path(__file__).parent
 FORMULAS = (
@@ -59,9 +59,7 @@ def main() -> None:
         )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     lines.append(f"\nMost memory of the whole process: {memory:.2f} GB.")
-    text = "\n".join(lines) + "\n"
-    (HERE / "results" / "large_single.md").write_text(text)
-    print(text)
+    write_table("large_single", lines)
 
 
 if __name__ == "__main__":

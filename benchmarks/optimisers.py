@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from problems import PROBLEMS
-from run import describe_machine
+from run import describe_machine, write_table
 
-HERE = Path(__file__).parent
 COUNT = 500
 STEPS = 200
 
@@ -86,9 +84,7 @@ def main() -> None:
             f"| {problem.name} | {np.median(fits.n_iter):.0f} | {ours / COUNT * 1e6:.0f} |"
             f" {np.median(count):.0f} | {theirs / COUNT * 1e6:.0f} | {int(worse.sum())} |"
         )
-    text = "\n".join(lines) + "\n"
-    (HERE / "results" / "optimisers.md").write_text(text)
-    print(text)
+    write_table("optimisers", lines)
 
 
 if __name__ == "__main__":

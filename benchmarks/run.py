@@ -176,6 +176,13 @@ def put_in_readme(text: str) -> None:
     readme.write_text(f"{before}<!-- benchmark:start -->\n{text}<!-- benchmark:end -->{after}")
 
 
+def write_table(name: str, lines: list[str]) -> None:
+    """Write ``results/<name>.md``, and show it."""
+    text = "\n".join(lines) + "\n"
+    (HERE / "results" / f"{name}.md").write_text(text)
+    print(text)
+
+
 def describe_machine() -> str:
     import jax
     import jaxlib

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from run import describe_machine
+from run import describe_machine, write_table
 
 HERE = Path(__file__).parent
 FORMULAS = ("Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (Days | Subject)")
@@ -66,9 +66,7 @@ def main() -> None:
                 f" ({theirs[1] * 1e3:.0f}) | {mine[2] * 1e3:.0f} ({theirs[2] * 1e3:.0f}) |"
                 f" {mine[3] - theirs[3]:.1e} |"
             )
-    text = "\n".join(lines) + "\n"
-    (HERE / "results" / "small_single.md").write_text(text)
-    print(text)
+    write_table("small_single", lines)
 
 
 if __name__ == "__main__":

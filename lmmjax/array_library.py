@@ -98,17 +98,7 @@ def _argsort(array: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.argsort(array, axis=axis, kind="stable")
 
 
-class _Numpy:
-    """``jax.numpy``'s functions as NumPy has them."""
-
-    argsort = staticmethod(_argsort)
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name)
-        setattr(self, name, function)  # found at once the next time
-        return function
-
-
+_JNP = SimpleNamespace(**{**vars(np), "argsort": _argsort})
 _LAX = SimpleNamespace(
     fori_loop=_fori_loop,
     while_loop=_while_loop,
@@ -121,5 +111,5 @@ _LAX = SimpleNamespace(
 )
 
 if not TYPE_CHECKING:
-    jnp = _Library(jax.numpy, _Numpy())
+    jnp = _Library(jax.numpy, _JNP)
     lax = _Library(jax.lax, _LAX)

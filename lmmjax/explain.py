@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .fit_options import Path
 from .prepare import SharedArrays
 from .small_work import is_small
@@ -65,13 +63,9 @@ def explain(model: Model, path: Path) -> str:
     text = reasons[chosen]
     if path == "auto":
         text += "; responses with weights or missing values of their own: per-response path"
-    few = next((k for k in range(FEW_RESPONSES, 0, -1) if _is_small(model, k)), 0)
-    if few:
-        who = f"up to {few} responses are" if few > 1 else "one response is"
-        text += f"; {who} fitted by NumPy, without compiling"
+        arrays = (model.prepared_spectral if chosen == "spectral" else model.prepared).arrays
+        few = sum(is_small(layout, arrays, k) for k in range(1, FEW_RESPONSES + 1))
+        if few:
+            who = f"up to {few} responses are" if few > 1 else "one response is"
+            text += f"; {who} fitted by NumPy, without compiling"
     return text
-
-
-def _is_small(model: Model, responses: int) -> bool:
-    arrays = model.prepared_spectral if model.one_relationship else model.prepared
-    return is_small(model.layout, arrays.arrays, np.zeros((model.n, responses)))

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .design import Design, RandomTerm
+from .design import Design
 from .design_rows import listed
 from .errors import FormulaError
 from .formula import Bar, parse_formula
+from .random_term import RandomTerm
 
 #: Spellings of "no random effects" and of "all of them", without blanks.
 NOTHING = ("none", "~0", "NA")

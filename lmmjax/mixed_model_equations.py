@@ -21,7 +21,7 @@ from .prepare import indicator_columns
 from .varcorr import term_factors
 
 if TYPE_CHECKING:
-    from .design import RandomTerm
+    from .random_term import RandomTerm
     from .results import FitBatch
 
 

@@ -55,7 +55,7 @@ class Modes:
 
 
 def _is_small(layout, arrays, y, weights, theta) -> bool:
-    return is_small(layout, arrays, y, evaluations=0.1)
+    return is_small(layout, arrays, y.shape[1], evaluations=0.1)
 
 
 @compiled("layout", unless=_is_small)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lmmjax.design import Design, RandomTerm
+from lmmjax.design import Design
 from lmmjax.design_columns import as_factor, column, interaction
 from lmmjax.design_rows import as_table, check_names, listed, no_response
 from lmmjax.errors import LmmError, UnseenLevelError
 from lmmjax.formula_functions import columns_read
+from lmmjax.random_term import RandomTerm
 
 
 @dataclass(frozen=True)

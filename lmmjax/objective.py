@@ -33,7 +33,7 @@ def objective(model: Model, theta: Any, y: Any, reml: bool) -> Array:
             "jit, grad, hessian or vmap inside `with jax.enable_x64(True):`"
         )
     with jax.enable_x64(True):
-        if traced or not is_small(model.layout, model.prepared.arrays, np.zeros((model.n, 1))):
+        if traced or not is_small(model.layout, model.prepared.arrays, 1):
             return _at(model, theta, y, reml)
         with by_numpy():
             value = _at(model, np.asarray(theta), np.asarray(y), reml)

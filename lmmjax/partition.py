@@ -12,7 +12,7 @@ from .expression.anndata_view import is_anndata
 from .modes import seen_cells
 
 if TYPE_CHECKING:
-    from .design import RandomTerm
+    from .random_term import RandomTerm
     from .results import FitBatch
 
 

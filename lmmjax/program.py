@@ -15,7 +15,7 @@ from .crossproducts import shared_statistics
 from .prepare import Leaf, SharedArrays
 from .small_work import is_small
 from .start import choose_start
-from .statistics import Statistics, is_alone, side_by_side
+from .statistics import is_alone, side_by_side
 from .structure import Layout
 from .weighted import WeightedArrays, weighted_statistics
 
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def _is_small(layout, reml, n_starts, block, arrays, scaling, y, *rest) -> bool:
-    return is_small(layout, arrays, y)
+    return is_small(layout, arrays, y.shape[1])
 
 
 @compiled("layout", "reml", "n_starts", "block", unless=_is_small)
@@ -93,7 +93,7 @@ def fit_chunk(
         )
         radius = jnp.where(resume, radius0, optimize.START_RADIUS)
 
-        def run(start):
+        def run(start, stats=stats, alive=alive, block=block):
             return optimize.minimise(
                 layout, reml, stats, size, start, radius, alive, max_trips, block
             )
@@ -101,7 +101,10 @@ def fit_chunk(
         if n_starts == 1:
             lanes = run(starts[:, 0])
         elif is_alone(stats):
-            lanes = _best_side_by_side(layout, reml, stats, size, starts, radius, alive, max_trips)
+            several = side_by_side(stats, n_starts)
+            lanes = _best_lane(
+                run(starts[..., 0], several, jnp.broadcast_to(alive, (n_starts,)), n_starts)
+            )
         else:
             # a resumed lane has one start only: the loop ends after it
             nothing = optimize.blank_lanes(layout, batch)
@@ -148,26 +151,11 @@ def fit_chunk(
     )
 
 
-def _best_side_by_side(
-    layout: Layout,
-    reml: bool,
-    stats: Statistics,
-    size: Array,
-    starts: Array,
-    radius: Array,
-    alive: Array,
-    max_trips: Array,
-) -> optimize.Lanes:
-    """As :func:`_best_of` for one response, whose starts (k, n_starts, 1) become lanes."""
-    count = starts.shape[1]
-    repeated = side_by_side(stats, count)
-    alive = jnp.broadcast_to(alive, (count,))
-    lanes = optimize.minimise(
-        layout, reml, repeated, size, starts[..., 0], radius, alive, max_trips, count
-    )
+def _best_lane(lanes: optimize.Lanes) -> optimize.Lanes:
+    """As :func:`_best_of` for one response, whose starts are the lanes."""
     value = lanes.point.evaluation.value
     best = 0
-    for index in range(1, count):
+    for index in range(1, len(value)):
         best = jnp.where(_is_lower(value[index], linalg.part(value, best, 0)), index, best)
     return jax.tree.map(lambda leaf: linalg.part(leaf, best, leaf.ndim - 1)[..., None], lanes)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .sparse import SparseArrays
 from .structure import FEW_RESPONSES, MANY_COLUMNS, Layout, triangle
 from .weighted import WeightedArrays
@@ -17,18 +15,19 @@ TURN, NUMBER = 2e-5, 2e-9
 SHORT, EVALUATIONS = 4e-3, 10
 
 
-def is_small(layout: Layout, arrays: Any, y: np.ndarray, evaluations: float = 1.0) -> bool:
-    """Whether NumPy fits y (n, B) while a compiler would still be at work.
+def is_small(layout: Layout, arrays: Any, responses: int, evaluations: float = 1.0) -> bool:
+    """Whether NumPy fits so many responses while a compiler would still be at work.
 
     ``evaluations``: how many are made, relative to a fit's.
     """
-    batch = y.shape[1]
-    if batch > FEW_RESPONSES or layout.m >= MANY_COLUMNS or isinstance(arrays, SparseArrays):
+    if responses > FEW_RESPONSES or layout.m >= MANY_COLUMNS or isinstance(arrays, SparseArrays):
         return False
     levels, width = arrays.positions.shape
-    turns, own, once = levels * len(triangle(layout.q)), batch, width
-    if not isinstance(arrays, WeightedArrays):
-        turns, own, once = arrays.between_rr.shape[0] or turns, 1, 0
-    numbers = layout.m**2 * (layout.n_dense * batch + turns * own)
+    blocks = levels * len(triangle(layout.q))
+    if isinstance(arrays, WeightedArrays):
+        turns, own, once = blocks, responses, width
+    else:
+        turns, own, once = arrays.between_rr.shape[0] or blocks, 1, 0
+    numbers = layout.m**2 * (layout.n_dense * responses + turns * own)
     each = TURN * (layout.n_dense + turns) + NUMBER * numbers
     return evaluations * each + TURN * once / EVALUATIONS < SHORT

@@ -11,8 +11,8 @@ from lmmjax.varcorr import term_factors
 from .pieces import present_levels
 
 if TYPE_CHECKING:
-    from lmmjax.design import RandomTerm
     from lmmjax.lmm_fit import LmmFit
+    from lmmjax.random_term import RandomTerm
 
 #: Relative size of a zero: that of ``FitBatch.singular``.
 ZERO = 1e-4

@@ -14,8 +14,8 @@ from lmmjax.varcorr import term_factors
 from .mixed_equations import estimated_columns, row_weights
 
 if TYPE_CHECKING:
-    from lmmjax.design import RandomTerm
     from lmmjax.lmm_fit import LmmFit
+    from lmmjax.random_term import RandomTerm
 
 
 def present_levels(fit: LmmFit, term: RandomTerm) -> np.ndarray:

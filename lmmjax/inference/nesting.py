@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lmmjax.design import Design, RandomTerm
+from lmmjax.design import Design
 from lmmjax.errors import NestingError
 from lmmjax.prepare import indicator_columns
+from lmmjax.random_term import RandomTerm
 from lmmjax.rank import independent_columns
 from lmmjax.structure import triangle
 

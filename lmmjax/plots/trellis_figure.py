@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pandas as pd
 
-from lmmjax.design import RandomTerm
 from lmmjax.design_columns import as_factor, as_numbers, column, is_factor
 from lmmjax.design_rows import listed
 from lmmjax.errors import (
@@ -27,6 +26,7 @@ from lmmjax.plots.panels import (
     panel_grid,
     shortened,
 )
+from lmmjax.random_term import RandomTerm
 from lmmjax.results import FitBatch
 
 if TYPE_CHECKING:
